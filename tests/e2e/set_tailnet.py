@@ -1,0 +1,208 @@
+"""A whole tailnet, three times: over http, over https with the certificate that
+the server made for itself, and over https with a given certificate."""
+
+import json
+
+from case import Set
+from lab import wait_until
+from peers import NEW, OLD, Client, Server, make_ca
+
+MIB = 1 << 20
+FULL_MAPS = "ringscale_map_full_maps_total"
+
+
+class Tailnet(Set):
+    abstract = True
+    versions = (NEW, OLD)
+    client_env = {}
+
+    @classmethod
+    def build(cls):
+        lab = cls.lab
+        cls.server_host = lab.host("srv")
+        cls.server = cls.make_server(cls.server_host)
+        cls.server.start()
+        cls.prepare_clients()
+        cls.a = Client(lab.host("a"), NEW, env=cls.client_env)
+        cls.b = Client(lab.host("b"), OLD, env=cls.client_env)
+        cls.c = Client(lab.host("c"), NEW, env=cls.client_env)
+
+    @classmethod
+    def prepare_clients(cls):
+        pass
+
+    # --- the life of a tailnet, step by step ---
+
+    def test_01_join_with_auth_key(self):
+        key = self.server.auth_key("--reusable")
+        for client in (self.a, self.b):
+            client.up(self.server.url, key=key)
+            client.wait_running()
+        self.assertEqual([n["givenName"] for n in self.server.nodes()], ["a", "b"])
+        self.assertTrue(self.a.ip().startswith("100."))
+        self.assertTrue(self.a.ip(6).startswith("fd7a:115c:a1e0:"))
+
+    def test_02_direct(self):
+        for one, other in ((self.a, self.b), (self.b, self.a)):
+            one.wait_peer(other.name)
+            one.ping(other.ip(), "direct")
+            self.assert_reaches(one.host, other.ip())
+
+    def test_03_relay_only(self):
+        for host in (self.a.host, self.b.host):
+            host.block_udp_except_stun()
+        self.a.cli("debug", "rebind", check=False)
+        for one, other in ((self.a, self.b), (self.b, self.a)):
+            one.ping(other.ip(), "derp", timeout=60)
+        self.transfer(self.a, self.b, 100 * MIB)
+        for host in (self.a.host, self.b.host):
+            host.unblock()
+
+    def test_04_third_node_interactively(self):
+        before = self.server.metric(FULL_MAPS)
+        process, url = self.c.up_interactive(self.server.url)
+        page = self.c.host.run("curl", "-sSk", "--max-time", "10", url).stdout
+        auth_id = url.rsplit("/", 1)[1]
+        self.assertIn(auth_id, page)
+        self.server.cli("auth", "register", "--user", "alice", "--auth-id", auth_id)
+        self.assertEqual(process.wait(60), 0)
+        self.c.wait_running()
+        for client in (self.a, self.b):
+            client.wait_peer("c")
+        self.c.wait_peer("a")
+        self.assertEqual(self.server.metric(FULL_MAPS) - before, 1, "only c got a full map")
+
+    def test_05_magic_dns(self):
+        self.assert_resolves(self.a, "b.tailnet.internal", self.b.ip())
+        self.assert_resolves(self.b, "c.tailnet.internal", self.c.ip())
+
+    def test_06_subnet_route_and_exit_node(self):
+        router = self.c.host
+        router.run("ip", "link", "add", "inner", "type", "dummy")
+        router.run("ip", "addr", "add", "10.55.0.1/24", "dev", "inner")
+        router.run("ip", "addr", "add", "198.18.0.1/32", "dev", "inner")
+        router.run("ip", "link", "set", "inner", "up")
+        router.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        self.c.cli("set", "--advertise-routes=10.55.0.0/24", "--advertise-exit-node")
+        node = wait_until("the server knows the routes", lambda: (
+            n := self.server.node("c")) and "10.55.0.0/24" in n["availableRoutes"] and n)
+        self.assertEqual(node["approvedRoutes"], [])
+        self.server.cli("nodes", "approve-routes", "-i", node["id"], "-r",
+                        "10.55.0.0/24,0.0.0.0/0")
+        for client in (self.a, self.b):
+            client.cli("set", "--accept-routes")
+            self.assert_reaches(client.host, "10.55.0.1")
+        for client in (self.a, self.b):
+            client.cli("set", f"--exit-node={self.c.ip()}", "--exit-node-allow-lan-access")
+            self.assert_reaches(client.host, "198.18.0.1")
+            client.cli("set", "--exit-node=")
+
+    def test_07_netcheck(self):
+        for client in (self.a, self.b):
+            self.assert_netcheck(client)
+
+    def test_08_healthy(self):
+        for client in (self.a, self.b, self.c):
+            self.assert_healthy(client)
+
+    def test_09_logout_and_rejoin(self):
+        address = self.b.ip()
+        self.b.cli("logout")
+        wait_until("the server sees the logout",
+                   lambda: self.server.node("b")["expiry"] is not None)
+        self.b.up(self.server.url, key=self.server.auth_key())
+        self.b.wait_running()
+        self.assertEqual(self.b.ip(), address, "the node kept its address")
+        self.a.wait_peer("b")
+
+    def test_10_expiry_and_force_reauth(self):
+        for client in (self.a, self.b):
+            node = self.server.node(client.name)
+            self.server.cli("nodes", "expire", "-i", node["id"])
+            wait_until(f"{client.name} is logged out",
+                       lambda c=client: c.backend_state() == "NeedsLogin")
+            client.up(self.server.url, key=self.server.auth_key())
+            client.wait_running()
+            old_key = client.status()["Self"]["PublicKey"]
+            client.up(self.server.url, "--force-reauth", key=self.server.auth_key())
+            client.wait_running()
+            self.assertNotEqual(client.status()["Self"]["PublicKey"], old_key)
+            self.assertEqual(self.server.node(client.name)["id"], node["id"])
+        self.a.wait_peer("b")
+        self.a.ping(self.b.ip(), "direct")
+
+    def test_11_deleted_node(self):
+        """The client shows that it is logged out, and `up` works again."""
+        node = self.server.node("c")
+        self.server.cli("nodes", "delete", "-i", node["id"], "--force")
+        wait_until("c is logged out", lambda: self.c.backend_state() == "NeedsLogin", 60)
+        wait_until("a forgets c", lambda: "c" not in self.a.peers())
+        self.c.up(self.server.url, "--force-reauth", "--advertise-routes=", "--advertise-exit-node=false",
+                  key=self.server.auth_key())
+        self.c.wait_running()
+        self.a.wait_peer("c")
+
+    def test_12_wrong_keys_say_so(self):
+        used = self.server.auth_key()
+        client = Client(self.lab.host("d"), NEW, env=self.client_env)
+        type(self).d = client
+        wrong = client.up(self.server.url, key="hskey-auth-000000000000-" + "0" * 64,
+                          check=False, timeout=20)
+        self.assertNotEqual(wrong.returncode, 0)
+        self.assertIn("invalid pre auth key", wrong.stderr + wrong.stdout)
+        client.up(self.server.url, key=used)
+        client.wait_running()
+        other = Client(self.lab.host("e"), NEW, env=self.client_env)
+        again = other.up(self.server.url, key=used, check=False, timeout=20)
+        self.assertNotEqual(again.returncode, 0)
+        self.assertIn("authkey already used", again.stderr + again.stdout)
+        expired = self.server.json("preauthkeys", "create", "-u", self.server.user())
+        self.server.cli("preauthkeys", "expire", "--id", expired["id"])
+        late = other.up(self.server.url, key=expired["key"], check=False, timeout=20)
+        self.assertNotEqual(late.returncode, 0)
+        self.assertRegex(late.stderr + late.stdout, "authkey (expired|revoked)")
+
+    def test_13_ephemeral_node_goes(self):
+        key = self.server.auth_key("--ephemeral")
+        client = Client(self.lab.host("eph"), NEW, env=self.client_env)
+        client.up(self.server.url, key=key)
+        client.wait_running()
+        self.a.wait_peer("eph")
+        client.cli("logout")
+        wait_until("the server has deleted it",
+                   lambda: "eph" not in [n["givenName"] for n in self.server.nodes()])
+        wait_until("a forgets it", lambda: "eph" not in self.a.peers())
+
+
+class Http(Tailnet):
+    @classmethod
+    def make_server(cls, host):
+        return Server(host, f"http://{host.ip}:8080")
+
+
+class HttpsSelfSigned(Tailnet):
+    @classmethod
+    def make_server(cls, host):
+        return Server(host, f"https://{host.ip}:8080",
+                      config=f'server_url = "https://{host.ip}:8080"\n[tls]\nself_signed = true\n')
+
+    @classmethod
+    def prepare_clients(cls):
+        cls.client_env = {"SSL_CERT_FILE": str(cls.server.data / "tls" / "ca.pem")}
+
+
+class HttpsCertificate(Tailnet):
+    @classmethod
+    def make_server(cls, host):
+        ca, cert, key = make_ca(host.dir / "pki", ["ctl.example.test", host.ip])
+        cls.client_env = {"SSL_CERT_FILE": str(ca)}
+        return Server(host, f"https://{host.ip}:443", config=json_toml(
+            listen=[":443"], server_url=f"https://{host.ip}:443",
+            tls={"cert": str(cert), "key": str(key)}))
+
+
+def json_toml(tls, **top):
+    """Enough TOML for these tests: JSON strings and lists are TOML too."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in top.items()]
+    lines += ["[tls]"] + [f"{key} = {json.dumps(value)}" for key, value in tls.items()]
+    return "\n".join(lines) + "\n"
