@@ -4,6 +4,8 @@ set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$top"
 jobs=${RINGSCALE_JOBS:-$(nproc)}
+# One compiler cache serves every checkout of the project.
+export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
 
 packages_build="g++ cmake ninja-build pkg-config ccache mold ca-certificates git
   liburing-dev libssl-dev libsodium-dev liblmdb-dev libnghttp2-dev libzstd-dev

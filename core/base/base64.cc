@@ -67,7 +67,9 @@ std::optional<std::vector<std::uint8_t>> Decode(std::string_view text,
 
 }  // namespace
 
-std::string Base64Encode(Bytes bytes) { return Encode(bytes, kStandard, true); }
+std::string Base64Encode(Bytes bytes) {
+  return Encode(bytes, kStandard, true);
+}
 
 std::optional<std::vector<std::uint8_t>> Base64Decode(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
@@ -75,7 +77,9 @@ std::optional<std::vector<std::uint8_t>> Base64Decode(std::string_view text) {
   return Decode(text, kStandardDigits);
 }
 
-std::string Base64UrlEncode(Bytes bytes) { return Encode(bytes, kUrlSafe, false); }
+std::string Base64UrlEncode(Bytes bytes) {
+  return Encode(bytes, kUrlSafe, false);
+}
 
 std::optional<std::vector<std::uint8_t>> Base64UrlDecode(std::string_view text) {
   return Decode(text, kUrlSafeDigits);

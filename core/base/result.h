@@ -11,15 +11,15 @@ namespace ringscale::core {
 // What kind of trouble it is; decides exit codes and HTTP statuses. The message
 // says what was wrong and what to do, in words for the person who reads it.
 enum class ErrorCode : std::uint8_t {
-  kInvalid,          // malformed input
+  kInvalid,  // malformed input
   kNotFound,
   kExists,
-  kConflict,         // valid, but not in this state
+  kConflict,  // valid, but not in this state
   kPermission,
-  kLimit,            // a configured bound was reached
-  kUnavailable,      // try again later
-  kIo,               // the operating system refused
-  kCorrupt,          // stored or authenticated bytes are damaged
+  kLimit,        // a configured bound was reached
+  kUnavailable,  // try again later
+  kIo,           // the operating system refused
+  kCorrupt,      // stored or authenticated bytes are damaged
   kTimeout,
   kClosed,
   kUnsupported,

@@ -160,8 +160,12 @@ std::optional<ParsedTime> ScanRfc3339(std::string_view text) {
 
 }  // namespace
 
-Instant MonotonicNow() { return {ReadClock(CLOCK_MONOTONIC)}; }
-WallTime WallNow() { return {ReadClock(CLOCK_REALTIME)}; }
+Instant MonotonicNow() {
+  return {ReadClock(CLOCK_MONOTONIC)};
+}
+WallTime WallNow() {
+  return {ReadClock(CLOCK_REALTIME)};
+}
 
 std::string FormatRfc3339(WallTime time) {
   std::int64_t seconds = time.unix_ns / kNanosPerSecond;

@@ -146,7 +146,7 @@ class Client:
         return self.status()["BackendState"]
 
     def up(self, url, *flags, key=None, timeout=60, check=True):
-        arguments = ["up", f"--login-server={url}", f"--hostname={self.name}",
+        arguments = ["up", "--reset", f"--login-server={url}", f"--hostname={self.name}",
                      f"--timeout={timeout}s", *flags]
         if key:
             arguments.append(f"--auth-key={key}")

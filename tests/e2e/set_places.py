@@ -172,7 +172,7 @@ class NoIoUring(Pair):
                             wrapper=(sys.executable, DENY_IO_URING))
 
     def test_05_says_so_once(self):
-        lines = [line for line in self.server.log_text().splitlines() if "epoll" in line]
+        lines = [line for line in self.server.log_text().splitlines() if "epoll instead of io_uring" in line]
         self.assertEqual(len(lines), 1, lines)
 
 

@@ -1,0 +1,29 @@
+// ringscale-bench control: synthetic nodes against a control server.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/base/result.h"
+
+namespace ringscale::bench {
+
+struct ControlBenchOptions {
+  std::string url;       // http://host:port
+  std::string auth_key;  // reusable
+  std::size_t nodes = 200;
+  std::size_t changes = 50;    // endpoint changes, one at a time
+  std::size_t in_flight = 64;  // registrations and connections under way at once
+  std::optional<pid_t> pid;    // the server; found by its port when it is on this machine
+  bool json = false;
+  bool quiet = false;  // no progress on stderr
+  int phase_limit_seconds = 300;
+};
+
+// Runs all phases and prints the table (or JSON) to stdout.
+core::Result<> RunControlBench(const ControlBenchOptions& options);
+
+}  // namespace ringscale::bench

@@ -1,0 +1,46 @@
+// ringscale-bench: load for control servers and relays, ours or not.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "bench/lib/control_bench.h"
+
+int main(int argc, char** argv) {
+  CLI::App app("Load for coordination servers and relays, and what it cost them.");
+  app.require_subcommand(1);
+
+  ringscale::bench::ControlBenchOptions control;
+  int pid = 0;
+  auto* control_command = app.add_subcommand(
+      "control",
+      "Synthetic nodes register, open map streams, change endpoints one at a time, and all\n"
+      "drop and reconnect. Prints the server's CPU seconds and memory, bytes a peer and a change.");
+  control_command->add_option("--server", control.url, "http://ADDRESS:PORT of the server")
+      ->required();
+  control_command->add_option("--auth-key", control.auth_key, "a reusable pre-auth key")
+      ->required();
+  control_command->add_option("--nodes", control.nodes, "how many nodes")->capture_default_str();
+  control_command->add_option("--changes", control.changes, "how many endpoint changes")
+      ->capture_default_str();
+  control_command->add_option("--in-flight", control.in_flight, "registrations under way at once")
+      ->capture_default_str();
+  control_command->add_option("--pid", pid,
+                              "process of the server (default: who listens on the port here)");
+  control_command
+      ->add_option("--limit", control.phase_limit_seconds, "seconds a phase may take at most")
+      ->capture_default_str();
+  control_command->add_flag("--json", control.json, "print JSON instead of a table");
+  control_command->add_flag("--quiet", control.quiet, "no progress on the terminal");
+
+  CLI11_PARSE(app, argc, argv);
+
+  ringscale::core::Result<> result;
+  if (*control_command) {
+    if (pid > 0) control.pid = pid;
+    result = ringscale::bench::RunControlBench(control);
+  }
+  if (!result) {
+    std::fprintf(stderr, "error: %s\n", result.error().message.c_str());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,54 @@
+// The viewers of one ViewerClass: they see the same peers (each without itself)
+// and the same user profiles, so what tells them about those is made once.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/map/encoder.h"
+#include "control/map/peer_index.h"
+#include "control/policy/policy.h"
+#include "core/base/slices.h"
+
+namespace ringscale::control {
+
+class Audience {
+ public:
+  Audience(ViewerClass id, PeerIndex& index, const PolicyView& policy, Encoder& encoder);
+
+  // In the order in which full maps list them.
+  [[nodiscard]] const std::vector<PeerGroup*>& groups();
+  [[nodiscard]] bool Sees(const PeerGroup* group);
+  [[nodiscard]] bool HasUser(UserId user);
+  // Whether its viewers knew the user's profile at that position.
+  [[nodiscard]] bool HadUser(UserId user, Sequence position);
+  // "{...},{...}": the profiles of all users it sees; empty text when there is none.
+  [[nodiscard]] core::SharedSlice Profiles(Encoding encoding);
+  [[nodiscard]] bool has_profiles();
+
+  // Ids of the peers that its viewers were told about at `position` (a viewer's own
+  // among them), sorted. Does not ask the policy again: it may have changed.
+  [[nodiscard]] std::vector<NodeId> SeenAt(Sequence position);
+
+ private:
+  void Refresh();
+
+  const ViewerClass id_;
+  PeerIndex& index_;
+  const PolicyView& policy_;
+  Encoder& encoder_;
+  std::vector<PeerGroup*> groups_;
+  std::vector<const PeerGroup*> sorted_;  // by address
+  std::size_t known_groups_ = 0;
+  std::array<core::SharedSlice, kEncodings> profiles_;
+  std::array<std::uint64_t, kEncodings> profiles_version_{};
+};
+
+// A user's profile as JSON; false when the user is unknown.
+bool AppendProfile(std::string& out, const MapSource& source, UserId user);
+
+}  // namespace ringscale::control

@@ -1,0 +1,62 @@
+// Messages made for one viewer: the full map and what only this viewer gets.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "control/map/audience.h"
+#include "control/map/encoder.h"
+#include "control/map/message.h"
+#include "control/map/peer_index.h"
+#include "control/map/settings_pieces.h"
+#include "control/policy/policy.h"
+#include "control/state/types.h"
+#include "core/base/time.h"
+
+namespace ringscale::control {
+
+class MapBuilder {
+ public:
+  MapBuilder(PeerIndex& index, const PolicyView& policy, Encoder& encoder, SettingsPieces& settings,
+             bool file_sharing);
+
+  // A complete map: one message, and one of patches where blocks are not remade for
+  // every change. Per viewer only its own Node, filter and the peers that share a
+  // part of a block with it are rendered and compressed; everything else is shared.
+  // `forgotten` are peers that the viewer still knows; they are taken away where the
+  // list of peers is empty (clients read an empty list as "unchanged").
+  [[nodiscard]] OutputPtr FullMap(const Node& viewer, Audience& audience, const ClientKind& client,
+                                  Encoding encoding, core::WallTime now,
+                                  const std::vector<NodeId>& forgotten = {});
+
+  // The viewer's own Node and profile.
+  void AppendSelfMessage(MessageBuilder& message, const Node& viewer);
+  // Its packet filter and SSH rules.
+  void AppendPolicyMessage(MessageBuilder& message, const Node& viewer);
+  // For a client whose node is unknown or gone: it shows "logged out".
+  [[nodiscard]] OutputPtr LoggedOut(const core::NodePublic& node_key, const ClientKind& client,
+                                    Encoding encoding);
+
+ private:
+  void AppendNode(std::string& out, const Node& viewer);
+  void AppendPolicy(std::string& out, const Node& viewer);
+  // The viewer's block (or any first block) in parts, the first without a comma
+  // before it. False when it has no peer but the viewer.
+  bool AppendBlockInParts(MessageBuilder& message, Block& block, NodeId viewer, Encoding encoding);
+
+  PeerIndex& index_;
+  const PolicyView& policy_;
+  Encoder& encoder_;
+  SettingsPieces& settings_;
+  const bool file_sharing_;
+  // Fixed texts.
+  struct Fixed {
+    core::SharedSlice patches;  // {"PeersChangedPatch":[
+    core::SharedSlice comma;
+    core::SharedSlice end;  // ]}
+  };
+  std::array<Fixed, kEncodings> fixed_;
+};
+
+}  // namespace ringscale::control

@@ -1,0 +1,85 @@
+// One long poll of a client. It holds a position in the order of changes and at
+// most one output that is being taken; everything else is the service's and shared.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "control/map/audience.h"
+#include "control/map/map_service.h"
+#include "control/map/message.h"
+#include "control/map/settings_pieces.h"
+#include "core/base/time.h"
+
+namespace ringscale::control {
+
+class MapServiceImpl;
+
+class StreamImpl final : public MapStream {
+ public:
+  enum class Phase : std::uint8_t {
+    kNeedsMap,  // nothing but keep-alives before a full map
+    kLive,      // up to date at `position_` once its output is taken
+    kExpired,   // node unknown or gone: told so, then only keep-alives
+    kEnded,
+  };
+  // Full maps in transmission are limited: a stream waits for a place.
+  enum class Place : std::uint8_t {
+    kNone,
+    kQueued,
+    kHeld,
+    kSlow,  // gave its place to others, because it takes long
+  };
+
+  StreamImpl(MapServiceImpl& service, NodeId node, const MapRequest& request, ClientKind client,
+             core::http::BodyWaker& waker);
+  ~StreamImpl() override;
+  StreamImpl(const StreamImpl&) = delete;
+  StreamImpl& operator=(const StreamImpl&) = delete;
+
+  Status Pull(std::size_t limit, core::SliceList& out) override;
+  void OnAborted() override;
+  [[nodiscard]] NodeId node() const override { return node_; }
+
+ private:
+  friend class MapServiceImpl;
+
+  // Nothing is being taken.
+  [[nodiscard]] bool idle() const { return output_ == nullptr; }
+  void Give(OutputPtr output);
+
+  MapServiceImpl& service_;
+  core::http::BodyWaker& waker_;
+  const NodeId node_;
+  const core::NodePublic node_key_;
+  const ClientKind client_;
+  const Encoding encoding_;
+  const bool keep_alive_;
+
+  // The service's bookkeeping about this stream.
+  Phase phase_ = Phase::kNeedsMap;
+  Place place_ = Place::kNone;
+  bool taking_map_ = false;    // the output is a full map
+  bool had_map_ = false;       // at any time
+  bool self_changed_ = false;  // its own Node is to be told
+  bool keep_alive_due_ = false;
+  bool told_expired_ = false;
+  std::uint32_t slot_ = 0;
+  Audience* audience_ = nullptr;
+  Sequence position_ = 0;
+  std::uint64_t awaited_by_ = 0;  // the fan-out that waits for it
+  // Peers it was told about before its audience changed, until the next full map.
+  std::shared_ptr<const std::vector<NodeId>> forgotten_;
+  core::Instant last_message_;  // when the last one was taken
+  core::Instant last_pull_;
+  core::Instant place_since_;
+  core::Duration keep_alive_after_;
+
+  OutputPtr output_;
+  std::size_t slice_ = 0;   // of output_
+  std::size_t offset_ = 0;  // in that slice
+};
+
+}  // namespace ringscale::control

@@ -1,0 +1,25 @@
+// The policy of a tailnet without one: everybody sees and reaches everybody.
+#pragma once
+
+#include <vector>
+
+#include "control/policy/policy.h"
+
+namespace ringscale::control {
+
+class AllowAllPolicy final : public PolicyView {
+ public:
+  AllowAllPolicy();
+  [[nodiscard]] PeerClass ClassOfPeer(const Node& node) const override;
+  [[nodiscard]] ViewerClass ClassOfViewer(const Node& node) const override;
+  [[nodiscard]] std::vector<PeerClass> Visible(ViewerClass viewer) const override;
+  [[nodiscard]] std::vector<PolicyText> PacketFilter(const Node& node) const override;
+  [[nodiscard]] PolicyText SshPolicy(const Node& node) const override;
+  void AddSelfCapabilities(const Node& node, core::json::Writer& cap_map) const override;
+
+ private:
+  PolicyText rule_;
+  PolicyText ssh_;
+};
+
+}  // namespace ringscale::control

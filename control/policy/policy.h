@@ -1,0 +1,51 @@
+// What the policy engine tells the map fan-out: who sees whom, and what each
+// node may do. The fan-out asks for classes, never for pairs, so that an engine
+// can answer from per-rule sets of nodes and cost stays proportional to change.
+//
+// Everything runs on the control thread. A view may change its answers only
+// together with a Change of kind kPolicyChanged; between two of those, new nodes
+// get classes and existing nodes keep theirs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/state/types.h"
+
+namespace ringscale::core::json {
+class Writer;
+}
+
+namespace ringscale::control {
+
+// Nodes that the same viewers see, with the same per-viewer fields (AllowedIPs).
+// Rendered and compressed blocks of peers are shared within one.
+using PeerClass = std::uint32_t;
+// Viewers that see the same peer classes.
+using ViewerClass = std::uint32_t;
+
+// JSON text shared by all nodes that get it; its address is its identity.
+using PolicyText = std::shared_ptr<const std::string>;
+
+class PolicyView {
+ public:
+  virtual ~PolicyView() = default;
+
+  [[nodiscard]] virtual PeerClass ClassOfPeer(const Node& node) const = 0;
+  [[nodiscard]] virtual ViewerClass ClassOfViewer(const Node& node) const = 0;
+  // The peer classes a viewer class sees. Its own nodes may be among them: the
+  // fan-out never shows a node to itself.
+  [[nodiscard]] virtual std::vector<PeerClass> Visible(ViewerClass viewer) const = 0;
+
+  // The packet filter of a node: each text is one or more tailcfg.FilterRule
+  // separated by commas. Empty = nothing may come in.
+  [[nodiscard]] virtual std::vector<PolicyText> PacketFilter(const Node& node) const = 0;
+  // tailcfg.SSHPolicy; never null: clients keep old rules unless told {"rules":[]}.
+  [[nodiscard]] virtual PolicyText SshPolicy(const Node& node) const = 0;
+  // Members of the node's own CapMap beyond the baseline.
+  virtual void AddSelfCapabilities(const Node& node, core::json::Writer& cap_map) const = 0;
+};
+
+}  // namespace ringscale::control

@@ -1,0 +1,229 @@
+// A relay shard without its ring: connections, frames, routing, queues, timers.
+// Sans-IO: RelayShard feeds it received bytes and completed sends, and asks what
+// to send. One thread, except where said otherwise.
+//
+// In the forwarding path nothing is allocated, locked, logged or called through
+// a pointer. Life of a packet: OnReceived, OpenRecords (TLS), ReadFrames,
+// HandleFrame, OnSendPacket, Deliver, and at the end of the turn StartSend.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/base/bytes.h"
+#include "core/engine/timer_wheel.h"
+#include "core/tls/aead.h"
+#include "relay/app/connection.h"
+#include "relay/app/ports.h"
+#include "relay/app/shard_link.h"
+#include "relay/app/shard_metrics.h"
+#include "relay/app/shard_options.h"
+#include "relay/queue/block_pool.h"
+#include "relay/route/peer_table.h"
+#include "relay/route/source_tracker.h"
+
+namespace ringscale::relay {
+
+class ShardCore {
+ public:
+  static constexpr std::uint32_t kNone = Connection::kNone;
+
+  // `links` may be null when this is the only shard; `metrics` outlives it.
+  ShardCore(const ShardOptions& options, ShardLinks* links, ShardMetrics& metrics,
+            core::Instant now);
+  ShardCore(const ShardCore&) = delete;
+  ShardCore& operator=(const ShardCore&) = delete;
+  ~ShardCore();
+
+  // --- clients come and go ---
+  // Takes the client over; `client.fd` stays with the caller, who closes it after
+  // Release. Its leftover bytes are handled at once. kNone, with nothing taken,
+  // when a limit is reached.
+  std::uint32_t Open(LoggedInClient& client, std::uint32_t epoch);
+  // Closes every connection of the key, on whatever shard.
+  void CloseKey(const core::NodePublic& key, CloseReason reason);
+  // Closes all clients: with a TLS close_notify where nothing is in flight.
+  void CloseAll();
+  [[nodiscard]] std::size_t open_connections() const { return open_; }
+
+  [[nodiscard]] Connection& at(std::uint32_t slot) { return chunks_[slot / kChunk][slot % kChunk]; }
+  // Null when the slot has moved on to another generation: a stale completion.
+  [[nodiscard]] Connection* Get(std::uint32_t slot, std::uint32_t generation);
+
+  // --- a turn, in this order ---
+  // Sets the time, runs timers, takes what other shards sent.
+  void BeginTurn(core::Instant now);
+  // Bytes arrived at the start of `block`; takes over one reference to it.
+  void OnReceived(Connection& connection, Block* block, std::size_t size);
+  // End of stream (0) or -errno.
+  void OnReceiveEnded(Connection& connection, int error);
+  // The send in flight completed with `result` bytes or -errno.
+  void OnSent(Connection& connection, std::int64_t result);
+  // Connections that want to send; the shell calls StartSend for each, once.
+  std::span<const std::uint32_t> TakeDirty();
+  // Builds the next batch of a connection, now in flight, or nullptr. What stays
+  // queued afterwards pins no receive buffer.
+  const SendBatch* StartSend(Connection& connection);
+  // Connections that closed: end their operations, then Release.
+  std::span<const std::uint32_t> TakeClosing();
+  // No operation of the connection is in flight any more; the slot is free.
+  void Release(Connection& connection);
+  // Publishes to other shards and wakes them.
+  void EndTurn();
+  // How long the ring may wait; zero when there is work left.
+  [[nodiscard]] core::Duration MaxWait(core::Instant now) const;
+
+  // Ends everything: releases all memory. Nothing is received or sent after it.
+  // Every shard is shut down before the first of them is destroyed, because they
+  // hold each other's memory.
+  // `open` gets the descriptors that were not released yet.
+  void Shutdown(std::vector<int>& open);
+
+  // Bytes of clients are thrown away from now on; what is queued still goes out.
+  void StopReading() { reading_ = false; }
+  // Nothing is being sent and nothing waits to be.
+  [[nodiscard]] bool idle() const {
+    return dirty_.empty() && oldest_send_[0] == kNone && oldest_send_[1] == kNone;
+  }
+
+  [[nodiscard]] BlockPool& pool() { return pool_; }
+  [[nodiscard]] ShardMetrics& metrics() { return metrics_; }
+  [[nodiscard]] const PeerTable& peers() const { return peers_; }
+  [[nodiscard]] core::Instant now() const { return now_; }
+  // Packets lent to other shards and not yet back, for tests.
+  [[nodiscard]] std::uint64_t loans_outstanding() const;
+
+ private:
+  static constexpr std::uint32_t kChunk = 64;
+
+  // Another shard, as this one sees it.
+  struct Neighbour {
+    ShardLink* out = nullptr;
+    ShardLink* in = nullptr;
+    std::uint32_t loans = 0;           // packets lent and not back
+    std::uint32_t last_peer = kNone;   // whom its last packet was for
+    std::deque<ShardMessage> waiting;  // news that found the mailbox full
+  };
+
+  struct Doomed {
+    std::uint32_t slot;
+    std::uint32_t generation;
+    CloseReason reason;
+  };
+
+  // --- shard_core.cc: connections, timers ---
+  Connection* Allocate();
+  void Close(Connection& connection, CloseReason reason);
+  void CloseLater(Connection& connection, CloseReason reason);
+  void CloseWithAlert(Connection& connection, CloseReason reason, core::tls::Alert alert);
+  void Unregister(Connection& connection, CloseReason reason);
+  void RunTimers();
+  void CheckSends(std::uint32_t& oldest);
+  void LinkSending(Connection& connection);
+  void UnlinkSending(Connection& connection);
+  void UpdateGauges();
+  std::uint32_t DrawKeepAlive();
+  std::uint64_t Random();
+  void MarkDirty(Connection& connection);
+
+  // --- shard_frames.cc: bytes to frames, what clients say ---
+  void OpenRecords(Connection& connection, Block* block, core::MutableBytes bytes);
+  core::MutableBytes CompleteRecord(Connection& connection, core::MutableBytes bytes);
+  // False when the connection is no longer open.
+  bool OnRecord(Connection& connection, const core::tls::RecordEvent& event, Block* block);
+  void NoteActivity(Connection& connection, const ServerFrameReader::Step& step);
+  void ReadFrames(Connection& connection, Block* block, core::MutableBytes bytes);
+  core::MutableBytes CompleteFrame(Connection& connection, core::MutableBytes bytes);
+  // Copies bytes to a cell that will hold `need`; false without memory.
+  bool Stash(Block*& cell, core::MutableBytes bytes, std::size_t need);
+  bool Extend(Block*& cell, std::size_t want, std::size_t need);
+  void HandleFrame(Connection& connection, const FrameView& frame, Block* block);
+  void OnPing(Connection& connection, core::Bytes payload);
+  void OnNotePreferred(Connection& connection, bool preferred);
+
+  // --- shard_route.cc: packets to their destinations ---
+  void OnSendPacket(Connection& connection, const FrameView& frame, Block* block);
+  void OnForwardPacket(Connection& connection, const FrameView& frame, Block* block);
+  void Drop(DropReason reason, PacketKind kind) { metrics_.drops.Add(reason, kind); }
+  void TellNotHere(Connection& connection, const std::uint8_t* key, PacketKind kind);
+  // Queues a RecvPacket frame; takes over one reference to the block.
+  void Deliver(Connection& connection, Lane lane, const Packet& packet);
+  void NoteSource(Connection& receiver, std::uint32_t source);
+  void Lend(const Peer& peer, Lane lane, std::uint8_t* frame, std::size_t size,
+            const core::NodePublic& source, Block* block);
+  void OnLentPacket(Neighbour& from, ShardMessage& message);
+
+  // --- shard_presence.cc: who is here, who watches, who left ---
+  void Announce(const ShardMessage& message);
+  void AnnounceUp(const Connection& connection, std::uint32_t epoch);
+  void SendTo(Neighbour& neighbour, const ShardMessage& message);
+  void ReadLinks();
+  void OnMessage(std::uint16_t from, ShardMessage& message);
+  void OnKeyUp(std::uint16_t from, const ShardMessage& message);
+  void OnKeyDown(std::uint16_t from, const ShardMessage& message);
+  void OnReplay(std::uint16_t from, const ShardMessage& message);
+  void OnWatch(Connection& connection);
+  void TellWatchers(std::uint16_t about_shard, const std::uint8_t* frame, std::size_t size);
+  void TellWatchersGone(std::uint16_t about_shard, const core::NodePublic& key);
+  void TellReceivers(std::uint32_t peer);
+  void SendPeerGone(Connection& connection, const core::NodePublic& key, PeerGoneReason reason);
+  // Queues bytes of whole frames that must not be dropped. May close the connection.
+  void SendControl(Connection& connection, const std::uint8_t* frames, std::size_t size);
+
+  // --- shard_send.cc: batches ---
+  void AddDueFrames(Connection& connection);
+  SendBatch* BuildBatch(Connection& connection);
+  SendBatch* SealBatch(Connection& connection);
+  // Seals what fits into one cell; false without memory.
+  bool SealInto(Connection& connection, SendBatch& batch, LaneOrder& order);
+  SendBatch* ControlRecordBatch(Connection& connection);
+
+  const ShardOptions options_;
+  const std::uint16_t index_;
+  const QueueLimits watcher_limits_;
+  core::Instant now_;
+  std::uint32_t now_ms_ = 0;
+  std::uint64_t random_state_;
+
+  BlockPool pool_;
+  core::tls::AeadPool aead_;
+  // What is being sealed at the moment: too large for the stack.
+  struct Sealing {
+    std::array<Packet, 512> taken;
+    std::array<core::Bytes, 512> pieces;
+  };
+  std::unique_ptr<Sealing> sealing_ = std::make_unique<Sealing>();
+  PeerTable peers_;
+  SourceTracker sources_;
+  core::engine::TimerWheel timers_;
+  core::engine::TimerNode housekeeping_;
+  std::uint32_t low_buffers_;   // below it slow receivers pin no receive buffer
+  std::uint32_t hard_buffers_;  // below it nobody does
+
+  std::vector<std::unique_ptr<Connection[]>> chunks_;
+  std::vector<std::uint32_t> free_slots_;
+  std::size_t open_ = 0;
+  std::vector<std::uint32_t> dirty_;
+  std::vector<std::uint32_t> taken_dirty_;
+  std::vector<std::uint32_t> closing_;
+  std::vector<std::uint32_t> taken_closing_;
+  std::vector<Doomed> doomed_;
+  std::vector<std::uint32_t> watchers_;
+  // Sends in flight, oldest first: of clients and of mesh peers, whose timeouts differ.
+  std::uint32_t oldest_send_[2] = {kNone, kNone};
+  std::uint32_t newest_send_[2] = {kNone, kNone};
+  bool memory_short_ = false;  // a send could not be built
+
+  std::vector<Neighbour> neighbours_;  // by shard; empty when alone
+  bool mail_left_ = false;
+  bool reading_ = true;
+
+  ShardMetrics& metrics_;
+};
+
+}  // namespace ringscale::relay

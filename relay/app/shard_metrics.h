@@ -1,0 +1,85 @@
+// The counters of one shard: written by its thread, read by whoever renders
+// /metrics.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "core/obs/metrics.h"
+#include "relay/queue/drop_reason.h"
+
+namespace ringscale::relay {
+
+enum class CloseReason : std::uint8_t {
+  kClientClosed,   // end of stream or close_notify
+  kIoError,        // reset, timeout of the kernel and the like
+  kProtocolError,  // a frame that is not allowed
+  kTlsError,       // a bad record
+  kWriteTimeout,   // takes no bytes
+  kWriteError,
+  kControlOverflow,  // too far behind for frames that must not be dropped
+  kClosedByPeer,     // ClosePeer of a mesh client
+  kRevoked,          // CloseKey: no longer admitted
+  kNoMemory,
+  kShutdown,
+};
+inline constexpr std::size_t kCloseReasons = 11;
+std::string_view CloseReasonLabel(CloseReason reason);
+
+struct ShardMetrics {
+  using PerKind = std::array<core::Counter, kPacketKinds>;
+
+  core::Counter accepts;
+  core::Counter refused;  // the limit of connections was reached
+  core::Gauge connections;
+  core::Gauge home_connections;
+  core::Gauge not_ideal_connections;
+  core::Gauge watchers;
+  core::Gauge duplicate_keys;
+  core::Gauge duplicate_connections;
+  core::Counter duplicate_connections_total;
+  core::Counter home_moves_in;
+  core::Counter home_moves_out;
+  std::array<core::Counter, kCloseReasons> closed;
+
+  PerKind packets_received;
+  PerKind packets_sent;
+  core::Counter bytes_received;  // packets only, as the frames carry them
+  core::Counter bytes_sent;      // as handed to the socket, everything included
+  core::Counter packets_forwarded_in;
+  core::Counter packets_to_shards;
+  core::Counter packets_from_shards;
+  core::Counter peer_gone_disconnected;
+  core::Counter peer_gone_not_here;
+  core::Counter pings;
+  core::Counter pongs;
+  core::Counter keep_alives;
+  core::Counter unknown_frames;
+  core::Counter frames_copied;  // split over receives
+  core::Counter bytes_settled;  // copied because a receiver was slow
+  core::Counter bytes_lent_by_copy;
+  core::Counter receive_stalls;  // no receive buffer was free
+  core::Counter stale_completions;
+  core::Counter turns;
+  core::Counter sends;
+  DropCounters drops;
+
+  core::Counter stun_success;
+  core::Counter stun_not_stun;
+  core::Counter stun_write_error;
+  core::Counter stun_read_error;
+  core::Counter stun_dropped;  // too many replies waiting
+
+  core::Gauge memory_reserved;
+  core::Gauge receive_buffers_free;
+};
+
+// Adds everything to the registry as ringscale_relay_*; samples of several shards
+// add up. The registry keeps `metrics` alive.
+void RegisterShardMetrics(core::MetricsRegistry& registry,
+                          const std::shared_ptr<const ShardMetrics>& metrics);
+
+}  // namespace ringscale::relay

@@ -1,0 +1,56 @@
+// What a relay shard is told at its start.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/base/keyed_hash.h"
+#include "core/base/time.h"
+#include "core/io/ring.h"
+#include "relay/app/ports.h"
+#include "relay/queue/send_batch.h"
+#include "relay/queue/send_queue.h"
+
+namespace ringscale::relay {
+
+class KeyPlacement;
+
+// The limits of one shard; every one bounds what strangers can make grow.
+struct ShardLimits {
+  std::uint32_t connections = 500'000;
+  // Cells: partial frames, queued packets, batches being sent. Beyond it packets
+  // are dropped and clients that cannot go on without memory are closed.
+  std::size_t memory_bytes = std::size_t{256} << 20;
+  // Pairs of "who received from whom" that PeerGone remembers.
+  std::size_t source_pairs = 256 * 1024;
+  QueueLimits queue;
+  // The control lane of a watcher holds the news of all clients.
+  std::uint32_t watcher_control_bytes = 32 << 20;
+  BatchLimits batch;
+};
+
+struct ShardTimes {
+  core::Duration keep_alive = core::Seconds(60);
+  core::Duration keep_alive_jitter = core::Seconds(5);
+  // A client that takes no byte for this long while a send waits is closed.
+  core::Duration write_timeout = core::Seconds(2);
+  core::Duration mesh_write_timeout = core::Seconds(30);
+};
+
+struct ShardOptions {
+  std::uint16_t index = 0;
+  core::io::RingOptions ring;
+  ShardLimits limits;
+  ShardTimes times;
+  core::HashSecret hash_secret;
+  std::uint64_t random_seed = 0;         // keep-alive jitter
+  core::NodePublic server_key;           // a watcher with this key is ourselves
+  PresenceListener* presence = nullptr;  // may be null; outlives the shard
+  KeyPlacement* placement = nullptr;     // may be null (one shard); outlives the shard
+  // Bytes that the peer of a socket has acknowledged; asked only when a send has
+  // been waiting for a while.
+  std::uint64_t (*bytes_acknowledged)(void* context, int fd) = nullptr;
+  void* bytes_acknowledged_context = nullptr;
+};
+
+}  // namespace ringscale::relay

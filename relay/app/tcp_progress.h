@@ -1,0 +1,12 @@
+// How far the peer of a TCP socket has got.
+#pragma once
+
+#include <cstdint>
+
+namespace ringscale::relay {
+
+// Bytes that the peer has acknowledged in all, 0 when the kernel does not say.
+// Fits ShardOptions::bytes_acknowledged; `context` is not used.
+std::uint64_t TcpBytesAcknowledged(void* context, int fd);
+
+}  // namespace ringscale::relay

@@ -1,0 +1,142 @@
+// What the tests of the map fan-out share: a tailnet in memory, a client that
+// reads streams as tailscaled does, and a model of what it knows afterwards.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control/map/map_service_impl.h"
+#include "control/map/map_source.h"
+#include "control/policy/allow_all.h"
+#include "core/json/reader.h"
+#include "tests/control/state_support.h"
+
+namespace ringscale::control::testing {
+
+// A JSON object as member name -> compact text.
+using Members = std::map<std::string, std::string>;
+
+// Nodes and users whose changes go to one service at once, as the registry does.
+class FakeTailnet final : public MapSource {
+ public:
+  void Attach(MapServiceImpl& service) { service_ = &service; }
+
+  void AddUser(UserId id, const std::string& name);
+  void RenameUser(UserId id, const std::string& name);
+  Node& AddNode(UserId user);
+  void RemoveNode(NodeId id);
+  // After a change of `node`; both publish it.
+  void Replaced(NodeId id, bool self_too = false);
+  void Patched(NodeId id, std::uint16_t fields, bool self_too = false);
+  void SelfChanged(NodeId id);
+  void Publish(Change change);
+  Node& At(NodeId id) { return nodes_.at(id); }
+  [[nodiscard]] const std::map<NodeId, Node>& nodes() const { return nodes_; }
+  [[nodiscard]] MapRequest Request(NodeId id, bool zstd = true) const;
+
+  void EachNode(const std::function<void(const Node&)>& visit) const override;
+  [[nodiscard]] const Node* FindNode(NodeId id) const override;
+  [[nodiscard]] const storage::UserRow* FindUser(UserId id) const override;
+  [[nodiscard]] std::vector<core::IpPrefix> PrimaryRoutes(NodeId id) const override;
+
+  std::map<NodeId, std::vector<core::IpPrefix>> primary_routes;
+
+ private:
+  MapServiceImpl* service_ = nullptr;
+  std::map<NodeId, Node> nodes_;
+  std::map<UserId, storage::UserRow> users_;
+  NodeId next_node_ = 1;
+};
+
+// Peers see those of their own colour; colour 0 sees everybody.
+class ColourPolicy final : public PolicyView {
+ public:
+  [[nodiscard]] PeerClass ClassOfPeer(const Node& node) const override;
+  [[nodiscard]] ViewerClass ClassOfViewer(const Node& node) const override;
+  [[nodiscard]] std::vector<PeerClass> Visible(ViewerClass viewer) const override;
+  [[nodiscard]] std::vector<PolicyText> PacketFilter(const Node& node) const override;
+  [[nodiscard]] PolicyText SshPolicy(const Node& node) const override;
+  void AddSelfCapabilities(const Node& node, core::json::Writer& cap_map) const override;
+
+  std::map<NodeId, std::uint32_t> colours;  // absent = 0
+  static constexpr std::uint32_t kColours = 4;
+};
+
+struct CountingWaker final : core::http::BodyWaker {
+  void Wake() override { ++wakes; }
+  int wakes = 0;
+};
+
+// What a client knows: the merge algorithm of tailscaled's map session. Every
+// broken rule fails the test.
+class MapClientModel {
+ public:
+  explicit MapClientModel(NodeId self) : self_(self) {}
+  void Apply(std::string_view json);
+
+  Members node;
+  std::map<NodeId, Members> peers;
+  std::map<UserId, Members> profiles;
+  std::string dns_config;
+  std::string derp_map;
+  std::string filters;
+  std::string ssh_policy;
+  int messages = 0;  // keep-alives not counted
+  int keep_alives = 0;
+  int full_maps = 0;
+  int deltas = 0;
+  int changed_entries = 0;
+  int patch_entries = 0;
+  int removed_entries = 0;
+
+ private:
+  void ApplyPeers(core::json::Value root);
+  void CheckPeer(NodeId id);
+  const NodeId self_;
+};
+
+// The connection's side of one stream: pulls, cuts into messages, decodes.
+class TestClient {
+ public:
+  TestClient(MapServiceImpl& service, const FakeTailnet& tailnet, NodeId id, bool zstd = true);
+  // False when there was nothing (or the stream ended).
+  bool PullOnce(std::size_t limit = 16384);
+  // Until there is nothing more for now; returns the bytes.
+  std::size_t Drain(std::size_t limit = 16384);
+  void Close() { stream_.reset(); }
+  [[nodiscard]] bool ended() const { return ended_; }
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+  [[nodiscard]] NodeId id() const { return id_; }
+  [[nodiscard]] const std::vector<std::string>& raw_messages() const { return raw_; }
+
+  MapClientModel model;
+  CountingWaker waker;
+
+ private:
+  const NodeId id_;
+  const bool zstd_;
+  std::unique_ptr<MapStream> stream_;
+  std::string buffer_;
+  std::vector<std::string> raw_;  // the last messages as they came, without prefix
+  std::size_t bytes_ = 0;
+  bool ended_ = false;
+};
+
+// Whole zstd frames, as many as there are. nullopt when damaged.
+std::optional<std::string> DecodeFrames(std::string_view bytes);
+Members ReadMembers(std::string_view json);
+
+// What `viewer` must know of `peer` when up to date.
+Members ExpectedPeer(const FakeTailnet& tailnet, NodeId peer);
+// Fails the test unless the model equals the tailnet as `viewer` may see it.
+void ExpectConverged(const TestClient& client, const FakeTailnet& tailnet,
+                     const PolicyView& policy);
+
+}  // namespace ringscale::control::testing

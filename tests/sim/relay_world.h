@@ -1,0 +1,259 @@
+// Relay shards on SimRing, their clients, one clock: all stepped by one seeded
+// scheduler on one thread. Also the stage of the relay's conformance tests.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "core/base/time.h"
+#include "core/tls/aead.h"
+#include "relay/app/inbox.h"
+#include "relay/app/key_placement.h"
+#include "relay/app/relay_shard.h"
+#include "relay/app/shard_link.h"
+#include "tests/sim/sim_client.h"
+#include "tests/sim/sim_net.h"
+#include "tests/sim/sim_ring.h"
+
+// Instantiated in relay_world_support.cc, where the bodies are included.
+extern template class ringscale::relay::RelayShard<ringscale::sim::SimRing>;
+
+namespace ringscale::sim {
+
+struct WorldOptions {
+  std::uint16_t shards = 1;
+  std::uint64_t seed = 1;
+  Faults faults;
+  core::io::RingOptions ring{.buffer_count = 64, .buffer_size = 16384};
+  relay::ShardLimits limits;
+  relay::ShardTimes times;
+  core::NodePublic server_key;
+};
+
+struct ConnectOptions {
+  bool tls = false;
+  bool can_mesh = false;
+  bool is_prober = false;
+  bool not_ideal = false;
+  core::SocketAddress remote;
+  std::vector<std::uint8_t> plaintext;  // arrived together with ClientInfo
+  std::vector<std::uint8_t> ciphertext;
+};
+
+inline core::NodePublic RandomKey(Rng& rng) {
+  core::NodePublic key;
+  for (auto& byte : key.raw) byte = static_cast<std::uint8_t>(rng.Next());
+  return key;
+}
+
+class RelayWorld final : public relay::PresenceListener {
+ public:
+  using Shard = relay::RelayShard<SimRing>;
+
+  explicit RelayWorld(const WorldOptions& options)
+      : options_(options),
+        rng_(options.seed),
+        now_{core::Seconds(1000).ns},
+        aead_(core::tls::AeadPool::Engine::kOpenSsl),
+        links_(options.shards),
+        placement_(options.shards) {
+    for (std::uint16_t i = 0; i < options.shards; ++i) {
+      inboxes_.push_back(std::make_unique<relay::Inbox>(1 << 16));
+      metrics_.push_back(std::make_unique<relay::ShardMetrics>());
+      auto ring = std::make_unique<SimRing>(net_, options.ring, rng_, options.faults, now_);
+      links_.SetWaker(i, ring->waker());
+      inboxes_[i]->SetReader(ring->waker());
+      relay::ShardOptions shard;
+      shard.index = i;
+      shard.ring = options.ring;
+      shard.limits = options.limits;
+      shard.times = options.times;
+      shard.hash_secret = {rng_.Next(), rng_.Next()};
+      shard.random_seed = rng_.Next();
+      shard.server_key = options.server_key;
+      shard.presence = this;
+      shard.placement = &placement_;
+      shard.bytes_acknowledged = [](void* context, int fd) {
+        return static_cast<RelayWorld*>(context)->net_.At(fd).acknowledged;
+      };
+      shard.bytes_acknowledged_context = this;
+      shards_.push_back(std::make_unique<Shard>(shard, std::move(ring), &links_, *inboxes_[i],
+                                                *metrics_[i], now_));
+    }
+    running_.assign(options.shards, true);
+  }
+  ~RelayWorld() override {
+    for (auto& shard : shards_) shard->Shutdown();
+  }
+
+  // --- clients ---
+  SimClient& Connect(const core::NodePublic& key, ConnectOptions options = {}) {
+    SimSocket& socket = net_.Open();
+    relay::LoggedInClient client;
+    client.fd = core::Fd(socket.fd);
+    client.key = key;
+    client.remote = options.remote;
+    client.can_mesh = options.can_mesh;
+    client.is_prober = options.is_prober;
+    client.not_ideal = options.not_ideal;
+    client.plaintext = std::move(options.plaintext);
+    client.ciphertext = std::move(options.ciphertext);
+    std::unique_ptr<core::tls::RecordKeys> tls;
+    if (options.tls) {
+      TlsPair pair = MakeTlsPair(rng_);
+      client.tls = std::move(pair.server);
+      tls = std::move(pair.client);
+    }
+    Add(std::move(client));
+    clients_.push_back(std::make_unique<SimClient>(socket, key, std::move(tls)));
+    return *clients_.back();
+  }
+  void Add(relay::LoggedInClient client) {
+    const auto place = placement_.Acquire(client.key);
+    if (!inboxes_[place.shard]->Push(relay::AddClientCommand{std::move(client), place.epoch})) {
+      std::abort();
+    }
+  }
+  SimClient& Connect(ConnectOptions options = {}) {
+    return Connect(RandomKey(rng_), std::move(options));
+  }
+  void Send(SimClient& client, core::Bytes frame) { client.Send(frame, aead_); }
+  void SendPacket(SimClient& from, const core::NodePublic& to, core::Bytes packet) {
+    from.Send(SendPacketFrame(to, packet), aead_);
+  }
+  // Takes the oldest frame that the client received, running the world until there
+  // is one or `limit` has passed: then an empty frame.
+  Frame Receive(SimClient& client, core::Duration limit = core::Millis(100)) {
+    const core::Instant until = now_ + limit;
+    for (;;) {
+      client.Read(1 << 20, aead_);
+      if (!client.frames().empty()) {
+        Frame frame = std::move(client.frames().front());
+        client.frames().pop_front();
+        return frame;
+      }
+      if (now_ >= until) return {};
+      Step();
+    }
+  }
+  // True when nothing arrives within `limit`.
+  bool Silent(SimClient& client, core::Duration limit = core::Millis(50)) {
+    return Receive(client, limit).empty();
+  }
+  bool RunUntilClosed(SimClient& client, core::Duration limit) {
+    const core::Instant until = now_ + limit;
+    while (!client.closed() && now_ < until) {
+      Step();
+      client.Read(1 << 20, aead_);
+    }
+    return client.closed();
+  }
+
+  // --- time ---
+  // One turn of one shard that could run, or time moves on.
+  void Step() {
+    for (std::size_t attempt = 0; attempt < shards_.size(); ++attempt) {
+      const std::size_t at = (next_ + attempt) % shards_.size();
+      if (!Runnable(at)) continue;
+      next_ = at + 1 + rng_.Below(shards_.size());
+      now_ = now_ + core::Micros(static_cast<std::int64_t>(1 + rng_.Below(20)));
+      if (!shards_[at]->Turn([this] { return now_; })) running_[at] = false;
+      return;
+    }
+    now_ = now_ + core::Millis(1);
+  }
+  void Run(core::Duration duration) {
+    const core::Instant until = now_ + duration;
+    while (now_ < until) Step();
+  }
+  // As Run, but idle stretches are skipped over.
+  void Skip(core::Duration duration) {
+    const core::Instant until = now_ + duration;
+    while (now_ < until) {
+      bool runnable = false;
+      for (std::size_t i = 0; i < shards_.size(); ++i) runnable |= Runnable(i);
+      if (runnable) {
+        Step();
+        continue;
+      }
+      core::Instant next = until;
+      for (std::size_t i = 0; i < shards_.size(); ++i) {
+        if (running_[i]) next = std::min(next, shards_[i]->ring().sleeps_until());
+      }
+      now_ = std::max(now_ + core::Micros(1), next);
+    }
+  }
+
+  void CloseKey(const core::NodePublic& key) {
+    const auto place = placement_.Find(key);
+    if (place.shard == relay::KeyPlacement::kNowhere) return;
+    if (!inboxes_[place.shard]->Push(relay::CloseKeyCommand{key})) std::abort();
+  }
+  void Stop(core::Duration drain) {
+    for (auto& inbox : inboxes_) (void)inbox->Push(relay::StopCommand{drain});
+  }
+  [[nodiscard]] bool stopped() const {
+    return std::none_of(running_.begin(), running_.end(), [](bool on) { return on; });
+  }
+
+  // --- looking inside ---
+  template <class Read>
+  std::uint64_t Sum(Read&& read) const {
+    std::uint64_t sum = 0;
+    for (const auto& metrics : metrics_) sum += static_cast<std::uint64_t>(read(*metrics));
+    return sum;
+  }
+  [[nodiscard]] std::uint64_t Dropped(relay::DropReason reason) const {
+    return Sum([&](const relay::ShardMetrics& m) {
+      return m.drops.Value(reason, relay::PacketKind::kDisco) +
+             m.drops.Value(reason, relay::PacketKind::kOther);
+    });
+  }
+  [[nodiscard]] std::uint64_t Closed(relay::CloseReason reason) const {
+    return Sum([&](const relay::ShardMetrics& m) {
+      return m.closed[static_cast<std::size_t>(reason)].Value();
+    });
+  }
+  relay::ShardMetrics& metrics(std::size_t shard = 0) { return *metrics_[shard]; }
+  Shard& shard(std::size_t index = 0) { return *shards_[index]; }
+  [[nodiscard]] std::size_t shard_count() const { return shards_.size(); }
+  relay::KeyPlacement& placement() { return placement_; }
+  SimNet& net() { return net_; }
+  Rng& rng() { return rng_; }
+  core::tls::AeadPool& aead() { return aead_; }
+  [[nodiscard]] core::Instant now() const { return now_; }
+  [[nodiscard]] const std::vector<std::pair<core::NodePublic, bool>>& presence() const {
+    return presence_;
+  }
+  std::vector<std::unique_ptr<SimClient>>& clients() { return clients_; }
+
+  void OnRelayPresence(const core::NodePublic& key, bool present) override {
+    presence_.emplace_back(key, present);
+  }
+
+ private:
+  bool Runnable(std::size_t shard) {
+    return running_[shard] && shards_[shard]->ring().Runnable(shards_[shard]->MaxWait());
+  }
+
+  const WorldOptions options_;
+  Rng rng_;
+  core::Instant now_;
+  SimNet net_;
+  core::tls::AeadPool aead_;
+  relay::ShardLinks links_;
+  relay::KeyPlacement placement_;
+  std::vector<std::unique_ptr<relay::Inbox>> inboxes_;
+  std::vector<std::unique_ptr<relay::ShardMetrics>> metrics_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::vector<bool> running_;
+  std::size_t next_ = 0;
+  std::vector<std::unique_ptr<SimClient>> clients_;
+  std::vector<std::pair<core::NodePublic, bool>> presence_;
+};
+
+}  // namespace ringscale::sim

@@ -1,0 +1,38 @@
+// What single values must look like, and what must hold between keys.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "tools/serverd/config.h"
+
+namespace ringscale::serverd {
+
+bool IsNotEmpty(std::string_view text);
+bool IsDomainName(std::string_view text);  // a trailing dot is allowed
+bool IsDomainNameOrEmpty(std::string_view text);
+bool IsHostOrEmpty(std::string_view text);       // domain name or bare IP address
+bool IsServerUrlOrEmpty(std::string_view text);  // scheme, host, port; no more
+bool IsHttpUrl(std::string_view text);
+bool IsNameserver(std::string_view text);
+bool IsIpv4OrEmpty(std::string_view text);
+bool IsIpv6OrEmpty(std::string_view text);
+bool IsRegionCode(std::string_view text);
+bool IsSocketPathOrEmpty(std::string_view text);
+
+// A server URL that IsServerUrlOrEmpty accepts and that is not empty.
+struct ServerUrl {
+  bool https = false;
+  std::string host;  // lower case, without brackets and trailing dot
+  std::uint16_t port = 0;
+};
+ServerUrl SplitServerUrl(std::string_view url);
+
+// Calls `report` with the key to blame and a sentence for everything that does
+// not fit together.
+void CheckKeysTogether(
+    const Config& config,
+    const std::function<void(std::string_view key, const std::string& message)>& report);
+
+}  // namespace ringscale::serverd

@@ -1,0 +1,296 @@
+#include "tools/serverd/config/keys.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "tools/serverd/config/checks.h"
+#include "tools/serverd/config/key_kinds.h"
+
+namespace ringscale::serverd {
+namespace {
+
+bool IsListenAddressOrNone(std::string_view text) {
+  return text.empty() || IsListenAddress(text);
+}
+
+// A member as the lambda that the makers above take.
+#define RINGSCALE_MEMBER(name) [](Config& config) -> decltype((config.name)) { return config.name; }
+
+constexpr std::int64_t kMany = 1'000'000'000;
+constexpr std::string_view kCount = "a number from 1 on";
+constexpr std::string_view kCountOrNone = "a number from 0 on";
+
+Key CountKey(std::string_view path, Get<std::uint32_t> get, std::int64_t min,
+             std::string_view doc) {
+  return NumberKey(path, get, min, kMany, min == 0 ? kCountOrNone : kCount, doc);
+}
+
+std::vector<Key> MakeKeys() {
+  using core::LogFormat;
+  using core::LogLevel;
+  using Family = core::IpAddress::Family;
+  using Io = Config::Engine::Io;
+  return {
+      ListenKey(),
+      TextKey("server_url", RINGSCALE_MEMBER(server_url),
+              "The URL by which clients reach the server: what they pass to\n"
+              "\"tailscale up --login-server\". Empty: whatever each client used.\n"
+              "https:// without certificate files (section tls) means that a reverse proxy\n"
+              "in front terminates TLS.",
+              "a URL such as \"https://net.example.com\" without a path, or nothing",
+              IsServerUrlOrEmpty),
+      TextKey("data_dir", RINGSCALE_MEMBER(data_dir),
+              "Database, private keys, certificates. Empty: /var/lib/ringscale for root, else\n"
+              "$XDG_DATA_HOME/ringscale or ~/.local/share/ringscale."),
+      TrustedProxiesKey(),
+
+      TextKey("unix_socket.path", RINGSCALE_MEMBER(unix_socket.path),
+              "The socket by which the other sub-commands reach the server. Empty:\n"
+              "ringscale.sock in data_dir.",
+              "a path of at most 107 bytes", IsSocketPathOrEmpty),
+      SwitchKey("unix_socket.group_access", RINGSCALE_MEMBER(unix_socket.group_access),
+                "Whether members of a group may use it too (mode 0660 instead of 0600). Who may\n"
+                "use the socket may do everything."),
+      TextKey("unix_socket.group", RINGSCALE_MEMBER(unix_socket.group),
+              "That group's name. Empty: the server's own group."),
+
+      ChoiceKey<LogLevel>("log.level", RINGSCALE_MEMBER(log.level),
+                          {{"trace", LogLevel::kTrace},
+                           {"debug", LogLevel::kDebug},
+                           {"info", LogLevel::kInfo},
+                           {"warn", LogLevel::kWarn},
+                           {"error", LogLevel::kError}},
+                          "\"trace\", \"debug\", \"info\", \"warn\" or \"error\"",
+                          "trace, debug, info, warn or error."),
+      ChoiceKey<LogFormat>("log.format", RINGSCALE_MEMBER(log.format),
+                           {{"text", LogFormat::kText}, {"json", LogFormat::kJson}},
+                           "\"text\" or \"json\"", "text for people, json for machines."),
+
+      TextKey("metrics.listen", RINGSCALE_MEMBER(metrics.listen),
+              "Where Prometheus finds /metrics. There is no password: keep it off the\n"
+              "internet. Empty: nowhere.",
+              "\"ADDRESS:PORT\" or nothing", IsListenAddressOrNone),
+
+      TextKey("tls.cert", RINGSCALE_MEMBER(tls.cert),
+              "Certificate chain and private key (PEM), both or neither. They are read again\n"
+              "when they change. Without them the server makes a certificate of its own,\n"
+              "which clients know by its pin."),
+      TextKey("tls.key", RINGSCALE_MEMBER(tls.key), "The private key of tls.cert."),
+      SwitchKey("tls.self_signed", RINGSCALE_MEMBER(tls.self_signed),
+                "Clients reach the server's own certificate although server_url is https://,\n"
+                "no proxy stands in between. They need its CA (tls-ca.pem in data_dir)."),
+
+      SwitchKey("derp.enabled", RINGSCALE_MEMBER(derp.enabled),
+                "The embedded relay, for peers that cannot reach each other directly. Only\n"
+                "members of the tailnet may use it."),
+      NumberKey<std::uint32_t>("derp.region_id", RINGSCALE_MEMBER(derp.region_id), 1, 65535,
+                               "a number from 1 to 65535",
+                               "Its region in the DERP map. 900 to 999 are free for own ones."),
+      TextKey("derp.region_code", RINGSCALE_MEMBER(derp.region_code), "Its short name.",
+              "a word of letters, digits and dashes", IsRegionCode),
+      TextKey("derp.region_name", RINGSCALE_MEMBER(derp.region_name), "Its name for people."),
+      TextKey("derp.host", RINGSCALE_MEMBER(derp.host),
+              "Host name by which clients reach the relay. Empty: that of server_url, else\n"
+              "whatever each client used.",
+              "a host name, an IP address or nothing", IsHostOrEmpty),
+      NumberKey<std::uint16_t>("derp.port", RINGSCALE_MEMBER(derp.port), 0, 65535,
+                               "a number from 0 to 65535",
+                               "The port of it. 0: that of server_url, else each client's."),
+      TextKey("derp.ipv4", RINGSCALE_MEMBER(derp.ipv4),
+              "Fixed addresses of the relay, so that clients need no DNS for it.",
+              "an IPv4 address or nothing", IsIpv4OrEmpty),
+      TextKey("derp.ipv6", RINGSCALE_MEMBER(derp.ipv6), "The same for IPv6.",
+              "an IPv6 address or nothing", IsIpv6OrEmpty),
+      ListKey("derp.stun_listen", RINGSCALE_MEMBER(derp.stun_listen),
+              "a list of \"ADDRESS:PORT\", such as \":3478\"", IsListenAddress,
+              "UDP addresses of STUN. With two ports clients can tell that they are behind a\n"
+              "NAT that maps by destination; further ones answer but are not announced."),
+      SwitchKey("derp.allow_plain", RINGSCALE_MEMBER(derp.allow_plain),
+                "DERP without TLS also from elsewhere than this machine and trusted proxies.\n"
+                "Who can read such a connection can repeat its login."),
+      SwitchKey("derp.insecure_for_old_clients", RINGSCALE_MEMBER(derp.insecure_for_old_clients),
+                "Clients before 1.82 do not know the pin of the server's own certificate; with\n"
+                "this they use the relay without checking it. The tunnel inside stays\n"
+                "encrypted end to end."),
+      ListKey("derp.paths", RINGSCALE_MEMBER(derp.paths), "a list of files", IsNotEmpty,
+              "More DERP maps from files, JSON or YAML. Regions are merged by id, a null\n"
+              "region removes one."),
+      ListKey("derp.urls", RINGSCALE_MEMBER(derp.urls),
+              "a list of URLs that start with http:// or https://", IsHttpUrl,
+              "More DERP maps from the web.\n"
+              "Example: [\"https://controlplane.tailscale.com/derpmap/default\"]"),
+      DurationKey("derp.update_interval", RINGSCALE_MEMBER(derp.update_interval), core::Seconds(60),
+                  "a duration of at least \"1m\"", "How often those are fetched again."),
+
+      SwitchKey("dns.magic_dns", RINGSCALE_MEMBER(dns.magic_dns),
+                "Whether members reach each other by name."),
+      TextKey("dns.base_domain", RINGSCALE_MEMBER(dns.base_domain),
+              "The domain of those names: laptop.tailnet.internal. Not the domain of\n"
+              "server_url, nor one above it.",
+              "a domain name", IsDomainNameOrEmpty),
+      SwitchKey("dns.override_local_dns", RINGSCALE_MEMBER(dns.override_local_dns),
+                "Whether members use nameservers.global for everything, instead of those of\n"
+                "the network they are in."),
+      ListKey("dns.search_domains", RINGSCALE_MEMBER(dns.search_domains), "a list of domain names",
+              IsDomainName, "Domains in which members look up short names, after base_domain."),
+      ExtraRecordsKey(),
+      ListKey("dns.nameservers.global", RINGSCALE_MEMBER(dns.nameservers_global),
+              "a list of IP addresses or DNS-over-HTTPS URLs", IsNameserver,
+              "Nameservers for everything. Example: [\"9.9.9.9\", \"2620:fe::fe\"]"),
+      SplitDnsKey(),
+
+      PrefixKey("prefixes.v4", RINGSCALE_MEMBER(prefixes.v4), Family::kV4, 8, 30,
+                "an IPv4 network such as \"100.64.0.0/10\" (prefix length 8 to 30), or nothing",
+                "The addresses that nodes get. Clients expect them inside 100.64.0.0/10 and\n"
+                "fd7a:115c:a1e0::/48. Empty: none of that family."),
+      PrefixKey("prefixes.v6", RINGSCALE_MEMBER(prefixes.v6), Family::kV6, 32, 120,
+                "an IPv6 network such as \"fd7a:115c:a1e0::/48\" (prefix length 32 to 120), or "
+                "nothing",
+                "The same for IPv6."),
+      ChoiceKey<bool>("prefixes.allocation", RINGSCALE_MEMBER(prefixes.random),
+                      {{"sequential", false}, {"random", true}}, "\"sequential\" or \"random\"",
+                      "sequential: the next free address; random: any."),
+
+      DurationKey("node.expiry", RINGSCALE_MEMBER(node.expiry), core::Duration{},
+                  "a duration such as \"90d\", or \"0\"",
+                  "How long a login lasts until it has to be repeated; tagged nodes never\n"
+                  "expire. \"0\": for ever. Example: \"180d\""),
+      DurationKey("node.ephemeral.inactivity_timeout",
+                  RINGSCALE_MEMBER(node.ephemeral_inactivity_timeout), core::Seconds(65),
+                  "a duration of at least \"65s\"",
+                  "How long an ephemeral node may be away before it is deleted. Running clients\n"
+                  "may be silent for up to a minute."),
+
+      CountKey("limits.connections_per_source", RINGSCALE_MEMBER(limits.connections_per_source), 0,
+               "Connections of one address (IPv6: one /64) that have not said yet who they\n"
+               "are. 0: any number."),
+      CountKey("limits.pending_registrations", RINGSCALE_MEMBER(limits.pending_registrations), 1,
+               "Interactive logins that wait for approval, in all and of one address."),
+      CountKey("limits.pending_registrations_per_source",
+               RINGSCALE_MEMBER(limits.pending_registrations_per_source), 1, "The latter."),
+      DurationKey("limits.pending_registration_lifetime",
+                  RINGSCALE_MEMBER(limits.pending_registration_lifetime), core::Seconds(60),
+                  "a duration of at least \"1m\"", "How long one waits."),
+      CountKey("limits.handshakes_per_front", RINGSCALE_MEMBER(limits.handshakes_per_front), 1,
+               "Handshakes in progress per front thread."),
+      CountKey("limits.full_maps_in_transmission",
+               RINGSCALE_MEMBER(limits.full_maps_in_transmission), 1,
+               "Full network maps being sent at a time; in a reconnect storm the others wait."),
+      CountKey("limits.front_connections", RINGSCALE_MEMBER(limits.front_connections), 1,
+               "Connections that are in their handshake or fetch web pages."),
+      CountKey("limits.control_connections", RINGSCALE_MEMBER(limits.control_connections), 1,
+               "Control connections."),
+      CountKey("limits.relay_connections", RINGSCALE_MEMBER(limits.relay_connections), 1,
+               "Relay connections."),
+
+      ChoiceKey<Io>("engine.io", RINGSCALE_MEMBER(engine.io),
+                    {{"auto", Io::kAuto}, {"io_uring", Io::kIoUring}, {"epoll", Io::kEpoll}},
+                    "\"auto\", \"io_uring\" or \"epoll\"",
+                    "auto: io_uring where the kernel allows it, else epoll."),
+      NumberKey<std::uint32_t>("engine.relay_shards", RINGSCALE_MEMBER(engine.relay_shards), 0, 64,
+                               "a number from 0 to 64",
+                               "Relay threads. 0: one per core that the server may use."),
+      NumberKey<std::uint32_t>("engine.fronts", RINGSCALE_MEMBER(engine.fronts), 0, 64,
+                               "a number from 0 to 64",
+                               "Threads that accept connections. 0: one per such core."),
+
+      SizeKey("store.max_size", RINGSCALE_MEMBER(store.max_bytes), std::uint64_t{16} << 20,
+              "a size of at least \"16MiB\"", "How far the database may grow."),
+  };
+}
+#undef RINGSCALE_MEMBER
+
+constexpr Section kSections[] = {
+    {"unix_socket", "The command line's way to the server."},
+    {"log", "Logs go to standard error."},
+    {"metrics", "Figures for monitoring."},
+    {"tls", "Certificates."},
+    {"derp", "Relays."},
+    {"dns", "Names in the tailnet."},
+    {"dns.nameservers", "IP addresses or DNS-over-HTTPS URLs."},
+    {"prefixes", "Addresses of the tailnet. Nodes keep those they have."},
+    {"node", "Nodes."},
+    {"node.ephemeral", "Nodes that are deleted when they are gone."},
+    {"limits", "What strangers and crowds may use up."},
+    {"engine", "Threads and system calls."},
+    {"store", "The database."},
+};
+
+// Names in headscale's configuration, and what is said about them.
+constexpr std::pair<std::string_view, std::string_view> kForeignNames[] = {
+    {"listen_addr", "listen"},
+    {"metrics_listen_addr", "metrics.listen"},
+    {"grpc_listen_addr", ""},
+    {"tls_cert_path", "tls.cert"},
+    {"tls_key_path", "tls.key"},
+    {"unix_socket_permission", "unix_socket.group_access"},
+    {"unix_socket.mode", "unix_socket.group_access"},
+    {"noise", ""},
+    {"database", ""},
+    {"derp.server.enabled", "derp.enabled"},
+    {"derp.server.region_id", "derp.region_id"},
+    {"derp.server.region_code", "derp.region_code"},
+    {"derp.server.region_name", "derp.region_name"},
+    {"derp.server.stun_listen_addr", "derp.stun_listen"},
+    {"derp.server.ipv4", "derp.ipv4"},
+    {"derp.server.ipv6", "derp.ipv6"},
+    {"derp.server", "derp"},
+    {"derp.auto_update_enabled", "derp.update_interval"},
+    {"derp.update_frequency", "derp.update_interval"},
+    {"ephemeral_node_inactivity_timeout", "node.ephemeral.inactivity_timeout"},
+    {"ip_prefixes", "prefixes.v4"},
+    {"dns.nameservers.restricted", "dns.nameservers.split"},
+};
+
+}  // namespace
+
+std::span<const Key> Keys() {
+  static const std::vector<Key> keys = MakeKeys();
+  return keys;
+}
+
+std::span<const Section> Sections() {
+  return kSections;
+}
+
+const Key* FindKey(std::string_view path) {
+  const auto key = std::ranges::find(Keys(), path, &Key::path);
+  return key == Keys().end() ? nullptr : &*key;
+}
+
+const Section* FindSection(std::string_view path) {
+  const auto* section = std::ranges::find(kSections, path, &Section::path);
+  return section == std::end(kSections) ? nullptr : section;
+}
+
+std::string EnvironmentName(std::string_view path) {
+  std::string name = "RINGSCALE_";
+  for (const char c : path) {
+    name += c == '.' ? '_' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  }
+  return name;
+}
+
+std::string Advice(std::string_view path) {
+  for (const auto& [theirs, ours] : kForeignNames) {
+    if (path != theirs) continue;
+    if (ours.empty()) return "; there is nothing to configure, keys and database are in data_dir";
+    return "; here it is " + std::string(ours);
+  }
+  std::vector<std::string_view> names;
+  for (const Key& key : Keys()) names.push_back(key.path);
+  for (const Section& section : kSections) names.push_back(section.path);
+  std::string_view nearest = Nearest(path, names);
+  if (nearest.empty()) {
+    // The right name in the wrong section.
+    const std::string_view last = path.substr(path.rfind('.') + 1);
+    for (const std::string_view name : names) {
+      if (name.substr(name.rfind('.') + 1) == last) nearest = name;
+    }
+  }
+  if (nearest.empty()) return {};
+  return "; did you mean " + std::string(nearest) + "?";
+}
+
+}  // namespace ringscale::serverd

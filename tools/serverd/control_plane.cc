@@ -1,0 +1,357 @@
+#include "tools/serverd/control_plane.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "core/obs/log.h"
+#include "storage/backup/bundle.h"
+#include "tools/serverd/pages/pages.h"
+#include "tools/serverd/settings.h"
+#include "tools/serverd/urls.h"
+
+namespace ringscale::serverd {
+namespace {
+
+using core::LogInfo;
+using core::LogWarn;
+
+constexpr core::Duration kWatchInterval = core::Seconds(10);
+// An online node without a relay connection for this long is worth a line.
+constexpr core::Duration kRelayPatience = core::Seconds(30);
+
+control::PendingLimits PendingLimitsOf(const Config& config) {
+  return {.total = config.limits.pending_registrations,
+          .per_source = config.limits.pending_registrations_per_source,
+          .lifetime = config.limits.pending_registration_lifetime};
+}
+
+control::MapOptions MapOptionsOf(const Config& config) {
+  control::MapOptions options;
+  options.base_domain = config.dns.base_domain;
+  options.domain = config.dns.base_domain;
+  options.full_maps = config.limits.full_maps_in_transmission;
+  return options;
+}
+
+control::ControlLimits ControlLimitsOf(const Config& config) {
+  control::ControlLimits limits;
+  limits.connections = config.limits.control_connections;
+  return limits;
+}
+
+core::Result<> WriteAll(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return core::FailErrno("write the backup", errno);
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+// A file without a name, in the data directory: /tmp may be too small or memory.
+core::Result<core::Fd> TemporaryFile(const std::string& directory) {
+  core::Fd fd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (!fd.valid()) return core::FailErrno("make a temporary file in " + directory, errno);
+  return fd;
+}
+
+}  // namespace
+
+ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateKeeper certificate,
+                           Parts parts)
+    : loop_(loop),
+      config_(std::move(config)),
+      parts_(std::move(parts)),
+      certificate_(std::move(certificate)),
+      registry_(loop, *parts_.store, RegistryOptionsOf(config_)),
+      registration_(loop, registry_, PendingLimitsOf(config_)),
+      source_(registry_),
+      maps_(loop, source_, policy_, MapOptionsOf(config_)),
+      membership_(registry_, *parts_.admitted, parts_.close_relay_key),
+      machines_(registry_, registration_, maps_,
+                {.base_url = [this](std::string_view host,
+                                    bool https) { return BaseUrl(config_, host, https); },
+                 .host_seen = [this](std::string_view host) { OnHostSeen(host); }}),
+      clients_(loop, pool_, machines_, ControlLimitsOf(config_)),
+      api_(loop, registry_, registration_, *parts_.store,
+           {.problems =
+                [this] {
+                  std::vector<std::string> texts;
+                  for (const auto& problem : parts_.health->Problems()) {
+                    texts.push_back(problem.subject + ": " + problem.text);
+                  }
+                  return texts;
+                },
+            .node_notes =
+                [this](const control::Node& node) {
+                  std::vector<std::string> notes;
+                  const auto since = without_relay_.find(node.row.id);
+                  if (since != without_relay_.end() &&
+                      loop_.Now() - since->second >= kRelayPatience) {
+                    notes.emplace_back(
+                        "online, but without a connection to the relay: can this machine reach "
+                        "its port over TLS?");
+                  }
+                  return notes;
+                },
+            .region_name =
+                [this](std::uint16_t region) {
+                  return config_.derp.enabled && region == config_.derp.region_id
+                             ? config_.derp.region_name
+                             : std::string();
+                },
+            .relay_is_pinned = [this] { return !certificate_.pin().empty(); }}),
+      socket_(loop, [this](control::AdminRequest request, control::AdminRespond respond) {
+        api_.Handle(std::move(request), std::move(respond));
+      }) {}
+
+ControlPlane::~ControlPlane() {
+  loop_.CancelTimer(watch_timer_);
+  socket_.CloseAll();
+  clients_.CloseAll();
+  registry_.RemoveListener(maps_);
+  registry_.RemoveListener(membership_);
+}
+
+core::Result<std::unique_ptr<ControlPlane>> ControlPlane::Create(core::engine::Loop& loop,
+                                                                 Config config,
+                                                                 CertificateKeeper certificate,
+                                                                 Parts parts) {
+  std::unique_ptr<ControlPlane> plane(
+      new ControlPlane(loop, std::move(config), std::move(certificate), std::move(parts)));
+  if (auto loaded = plane->Load(); !loaded) return core::Forward(loaded);
+  return plane;
+}
+
+core::Result<> ControlPlane::Load() {
+  if (auto loaded = registry_.Load(); !loaded) return loaded;
+  // The relay learns of a key before a client can hear of it, and use it.
+  registry_.AddListener(membership_);
+  registry_.AddListener(maps_);
+  membership_.Load();
+  maps_.SetDns(DnsSettingsOf(config_));
+  PublishDerp();
+  maps_.Load();
+  registry_.SetStormCheck([this] { return maps_.storm_draining(); });
+  parts_.use_certificate(certificate_.context());
+  AddCommands();
+  AddMetrics();
+  LogInfo("control", "state loaded",
+          {{"nodes", registry_.nodes().size()}, {"users", registry_.users().size()}});
+  Watch();
+  return {};
+}
+
+void ControlPlane::ServeCommands(core::net::UnixListener listener) {
+  socket_.Start(std::move(listener));
+}
+
+void ControlPlane::AddCommands() {
+  socket_.AddRoute("GET", "/local/backup",
+                   [this](const control::AdminRequest&, control::AdminRespond respond) {
+                     Backup(std::move(respond));
+                   });
+}
+
+void ControlPlane::AddMetrics() {
+  auto& metrics = *parts_.metrics;
+  clients_.AddMetrics(metrics);
+  using Kind = core::MetricsRegistry::Kind;
+  const auto& maps = maps_.stats();
+  const auto count = [&](const char* name, const char* help, const core::Counter& counter) {
+    metrics.Add(std::string("ringscale_map_") + name + "_total", Kind::kCounter, help, {},
+                [&counter] { return static_cast<double>(counter.Value()); });
+  };
+  count("full_maps", "Full maps given to streams.", maps.full_maps);
+  count("one_shots", "Maps of requests without a stream.", maps.one_shots);
+  count("deltas", "Messages about changed peers given to streams.", maps.deltas);
+  count("delta_renders", "Delta messages made; the others were shared.", maps.delta_renders);
+  count("self_updates", "Messages with a node's own Node.", maps.self_updates);
+  count("settings_updates", "Messages with DNS, DERP map or filter.", maps.settings_updates);
+  count("keep_alives", "Keep-alives sent.", maps.keep_alives);
+  count("bytes", "Map bytes taken by connections, before encryption.", maps.bytes);
+  count("peers_changed", "PeersChanged entries in deltas made.", maps.peers_changed);
+  count("peers_patched", "PeersChangedPatch entries in deltas made.", maps.peers_patched);
+  count("peers_removed", "PeersRemoved entries in deltas made.", maps.peers_removed);
+  count("compressions", "zstd frames made.", maps.compressions);
+  count("fan_outs", "Ticks that had something to tell.", maps.fan_outs);
+  count("replaced_streams", "Streams ended by a newer one of their node.", maps.replaced_streams);
+  count("stalled_streams", "Streams ended because their map was not taken.", maps.stalled_streams);
+  const auto gauge = [&](const char* name, const char* help, const core::Gauge& value) {
+    metrics.Add(std::string("ringscale_map_") + name, Kind::kGauge, help, {},
+                [&value] { return static_cast<double>(value.Value()); });
+  };
+  gauge("streams", "Open map streams.", maps.streams);
+  gauge("waiting", "Streams that wait for their full map.", maps.waiting_for_map);
+  gauge("sending", "Full maps in transmission.", maps.sending_maps);
+  gauge("last_fan_out_microseconds", "Duration of the last fan-out.", maps.last_fan_out_us);
+}
+
+pages::Site ControlPlane::SiteFor(std::string_view host, bool https) const {
+  return {.server_url = BaseUrl(config_, host, https), .version = parts_.version};
+}
+
+void ControlPlane::ShowLogin(const FrontRequest& request, HttpResponder responder) {
+  const std::string id = request.http.path.substr(std::string_view("/register/").size());
+  std::optional<pages::LoginRequest> shown;
+  const control::PendingLogin* pending = registration_.FindPending(id);
+  if (pending != nullptr && !pending->rejected) {
+    const core::Duration left =
+        pending->created + config_.limits.pending_registration_lifetime - loop_.Now();
+    shown = pages::LoginRequest{
+        .hostname = pending->hostname,
+        .os = "",
+        .minutes_left = static_cast<int>(std::max<std::int64_t>(1, left.millis() / 60'000))};
+  }
+  responder.Send(pages::Register(SiteFor(request.host, request.https), id, shown));
+}
+
+void ControlPlane::SetRelayPresence(const core::NodePublic& key, bool present) {
+  registry_.SetRelayConnected(key, present);
+}
+
+void ControlPlane::OnHostSeen(std::string_view host) {
+  if (!config_.server_url.empty() || !config_.derp.host.empty()) return;
+  if (!certificate_.Cover(HostOf(host), loop_.Wall())) return;
+  // Clients hear of the new pin before a handshake can show them the certificate.
+  LogInfo("tls", "the generated certificate carries another name", {{"name", HostOf(host)}});
+  PublishDerp();
+  loop_.After(core::Seconds(1), [this] { parts_.use_certificate(certificate_.context()); });
+}
+
+void ControlPlane::PublishDerp() {
+  control::DerpMap map;
+  if (config_.derp.enabled) map.embedded = EmbeddedRegionOf(config_, certificate_.pin());
+  maps_.SetDerp(std::move(map));
+}
+
+void ControlPlane::Watch() {
+  if (certificate_.Refresh(loop_.Wall())) {
+    LogInfo("tls", "certificate reloaded");
+    parts_.use_certificate(certificate_.context());
+  }
+  if (parts_.health->Set("certificate", HealthBoard::Severity::kWarning, certificate_.warning()) &&
+      !certificate_.warning().empty()) {
+    LogWarn("tls", certificate_.warning());
+  }
+  ReportStoreHealth();
+  if (config_.derp.enabled) WatchRelayUse();
+  watch_timer_ = loop_.After(kWatchInterval, [this] { Watch(); });
+}
+
+void ControlPlane::ReportStoreHealth() {
+  const auto health = parts_.store->Health();
+  const std::string text = health ? "" : health.error().message;
+  if (parts_.health->Set("store", HealthBoard::Severity::kFailure, text)) {
+    if (health) {
+      LogInfo("store", "works again");
+    } else {
+      core::LogError("store", text);
+    }
+  }
+}
+
+void ControlPlane::WatchRelayUse() {
+  const core::Instant now = loop_.Now();
+  for (const auto& [id, node] : registry_.nodes()) {
+    const bool ours = node.home_derp == 0 || node.home_derp == config_.derp.region_id;
+    if (!node.online || node.relay_connected || !ours) {
+      without_relay_.erase(id);
+      continue;
+    }
+    const auto [entry, fresh] = without_relay_.try_emplace(id, now);
+    const core::Duration waited = now - entry->second;
+    if (!fresh && waited >= kRelayPatience && waited < kRelayPatience + kWatchInterval) {
+      const bool old_client = node.row.capability_version < control::kCapabilityDerpPin &&
+                              !certificate_.pin().empty() && !config_.derp.insecure_for_old_clients;
+      LogWarn("relay",
+              old_client ? "node cannot use the relay: clients before 1.82 do not know pinned "
+                           "certificates; give ringscale a certificate"
+                         : "node has no connection to the relay",
+              {{"node", node.row.given_name}, {"id", id}, {"client", node.client_version}});
+    }
+  }
+  std::erase_if(without_relay_,
+                [&](const auto& entry) { return registry_.FindNode(entry.first) == nullptr; });
+}
+
+void ControlPlane::Backup(control::AdminRespond respond) {
+  auto fail = [](control::AdminRespond& answer, const core::Error& error) {
+    answer(control::Problem("making a backup", error));
+  };
+  auto file = TemporaryFile(config_.data_dir);
+  if (!file) {
+    fail(respond, file.error());
+    return;
+  }
+  struct State {
+    core::Fd file;
+    storage::BackupWriter writer;
+    control::AdminRespond respond;
+  };
+  const int fd = file->get();
+  auto state = std::make_shared<State>(
+      State{.file = std::move(*file),
+            .writer = storage::BackupWriter(
+                [fd](std::string_view chunk) { return WriteAll(fd, chunk); }, loop_.Wall()),
+            .respond = std::move(respond)});
+  auto begun = state->writer.Begin(parts_.version);
+  for (const auto& [name, content] : parts_.backup_files()) {
+    if (begun) begun = state->writer.AddFile(name, content);
+  }
+  if (!begun) {
+    fail(state->respond, begun.error());
+    return;
+  }
+  parts_.store->Backup(
+      [state](std::string_view chunk) { return state->writer.AddDatabaseChunk(chunk); },
+      [this, state, fail](core::Result<> done) {
+        if (done) done = state->writer.Finish();
+        const bool posted = loop_.Post([state, fail, outcome = std::move(done)]() mutable {
+          if (!outcome) {
+            fail(state->respond, outcome.error());
+            return;
+          }
+          lseek(state->file.get(), 0, SEEK_SET);
+          state->respond(FileResponse(std::move(state->file)));
+        });
+        if (!posted) LogWarn("backup", "the server is stopping: no backup was made");
+      });
+}
+
+void ControlPlane::Reload(Config config) {
+  core::SetLogLevel(config.log.level);
+  const bool needs_restart =
+      config.listen != config_.listen || config.prefixes.v4 != config_.prefixes.v4 ||
+      config.prefixes.v6 != config_.prefixes.v6 || config.derp.enabled != config_.derp.enabled ||
+      config.derp.stun_listen != config_.derp.stun_listen ||
+      config.metrics.listen != config_.metrics.listen || config.data_dir != config_.data_dir;
+  config_.log = config.log;
+  config_.dns.override_local_dns = config.dns.override_local_dns;
+  config_.dns.nameservers_global = config.dns.nameservers_global;
+  config_.dns.nameservers_split = config.dns.nameservers_split;
+  config_.dns.search_domains = config.dns.search_domains;
+  config_.dns.extra_records = config.dns.extra_records;
+  maps_.SetDns(DnsSettingsOf(config_));
+  if (certificate_.Refresh(loop_.Wall())) parts_.use_certificate(certificate_.context());
+  PublishDerp();
+  LogInfo("serve", needs_restart ? "configuration reloaded; some changes need a restart (listen, "
+                                   "prefixes, derp, metrics, data_dir)"
+                                 : "configuration reloaded");
+}
+
+void ControlPlane::Shutdown(std::function<void()> done) {
+  socket_.StopAccepting();
+  clients_.CloseAll();
+  registry_.Flush([done = std::move(done)](const core::Result<>& flushed) {
+    if (!flushed) core::LogError("store", flushed.error().message);
+    done();
+  });
+}
+
+}  // namespace ringscale::serverd

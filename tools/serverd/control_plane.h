@@ -1,0 +1,103 @@
+// Everything of the server that lives on the control thread: state, registration,
+// map fan-out, client connections, the operators' socket, the certificate.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "control/api/admin_api.h"
+#include "control/app/control_server.h"
+#include "control/auth/registration.h"
+#include "control/map/map_service_impl.h"
+#include "control/map/registry_source.h"
+#include "control/policy/allow_all.h"
+#include "control/state/registry.h"
+#include "core/engine/loop.h"
+#include "core/net/unix_listener.h"
+#include "core/obs/metrics.h"
+#include "relay/app/admission_set.h"
+#include "storage/store.h"
+#include "tools/serverd/admin_socket.h"
+#include "tools/serverd/certificate_keeper.h"
+#include "tools/serverd/config.h"
+#include "tools/serverd/front/front.h"
+#include "tools/serverd/health_board.h"
+#include "tools/serverd/machine_service.h"
+#include "tools/serverd/pages/page.h"
+#include "tools/serverd/relay_membership.h"
+
+namespace ringscale::serverd {
+
+class ControlPlane {
+ public:
+  // What it works with; all of it outlives the control plane.
+  struct Parts {
+    storage::Store* store = nullptr;
+    relay::AdmissionSet* admitted = nullptr;
+    HealthBoard* health = nullptr;
+    core::MetricsRegistry* metrics = nullptr;
+    std::string version;
+    // Any thread may be told these.
+    std::function<void(const core::NodePublic&)> close_relay_key;
+    std::function<void(std::shared_ptr<const core::tls::ServerContext>)> use_certificate;
+    // Names and content of the files that a backup holds beside the database.
+    std::function<std::vector<std::pair<std::string, std::string>>()> backup_files;
+  };
+
+  // On the control thread, as everything here.
+  static core::Result<std::unique_ptr<ControlPlane>> Create(core::engine::Loop& loop, Config config,
+                                                            CertificateKeeper certificate,
+                                                            Parts parts);
+  ~ControlPlane();
+
+  // Commands are accepted from now on.
+  void ServeCommands(core::net::UnixListener listener);
+  void Accept(control::NoiseClient client) { clients_.Accept(std::move(client)); }
+  // "/register/<id>".
+  void ShowLogin(const FrontRequest& request, HttpResponder responder);
+  void SetRelayPresence(const core::NodePublic& key, bool present);
+  // Takes over what can change while running; says what cannot.
+  void Reload(Config config);
+  // Ends all streams and commands; `done` runs when everything is with the store.
+  void Shutdown(std::function<void()> done);
+
+  [[nodiscard]] pages::Site SiteFor(std::string_view host, bool https) const;
+
+ private:
+  ControlPlane(core::engine::Loop& loop, Config config, CertificateKeeper certificate, Parts parts);
+  core::Result<> Load();
+  void AddCommands();
+  void AddMetrics();
+  void Backup(control::AdminRespond respond);
+  void OnHostSeen(std::string_view host);
+  void PublishDerp();
+  // Once in a while: the certificate's files, nodes without a relay.
+  void Watch();
+  void WatchRelayUse();
+  void ReportStoreHealth();
+
+  core::engine::Loop& loop_;
+  Config config_;
+  Parts parts_;
+  CertificateKeeper certificate_;
+  control::AllowAllPolicy policy_;
+  control::Registry registry_;
+  control::Registration registration_;
+  control::RegistrySource source_;
+  control::MapServiceImpl maps_;
+  RelayMembership membership_;
+  MachineService machines_;
+  core::tls::AeadPool pool_;
+  control::ControlServer clients_;
+  control::AdminApi api_;
+  AdminSocket socket_;
+  // Online nodes of our region without a relay connection: since when.
+  std::unordered_map<control::NodeId, core::Instant> without_relay_;
+  core::engine::TimerId watch_timer_;
+};
+
+}  // namespace ringscale::serverd

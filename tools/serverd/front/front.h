@@ -1,0 +1,199 @@
+// The front door: accepts connections on a front thread, tells TLS from plain
+// HTTP by the first byte, does TLS handshakes, HTTP/1.1 heads, Noise handshakes
+// and DERP logins, and hands each connection on: to control, to a relay shard, or
+// to a handler of ordinary requests.
+//
+// One Front per front thread, on its loop; FrontShared is one per process.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "control/app/ports.h"
+#include "core/crypto/keys.h"
+#include "core/engine/loop.h"
+#include "core/http/h1_request.h"
+#include "core/http/h1_response.h"
+#include "core/net/trusted_proxies.h"
+#include "core/obs/metrics.h"
+#include "core/tls/aead.h"
+#include "core/tls/handshake.h"
+#include "relay/app/ports.h"
+#include "relay/login/server_login.h"
+#include "tools/serverd/front/handshake_gate.h"
+#include "tools/serverd/front/source_limits.h"
+
+namespace ringscale::serverd {
+
+class Front;
+class FrontConnection;
+
+// An ordinary request, complete with its body.
+struct FrontRequest {
+  core::http::HttpRequest http;
+  core::SocketAddress remote;  // after trusted proxies
+  std::string host;            // as the client wrote it, valid; may be empty (HTTP/1.0)
+  bool https = false;          // scheme the client used
+  // From this machine itself, and nobody untrusted claims otherwise.
+  bool local = false;
+};
+
+// Answers one ordinary request, from any thread, at most once; 500 when it is
+// destroyed without an answer. The connection may be gone by then.
+class HttpResponder {
+ public:
+  HttpResponder(std::shared_ptr<Front*> front, core::engine::Loop& loop, std::thread::id thread,
+                std::uint64_t connection, std::uint64_t request);
+  HttpResponder(HttpResponder&& other) noexcept;
+  HttpResponder& operator=(HttpResponder&&) = delete;
+  HttpResponder(const HttpResponder&) = delete;
+  ~HttpResponder();
+
+  void Send(core::http::HttpResponse response);
+
+ private:
+  std::shared_ptr<Front*> front_;  // *front_ is read on the front's thread only
+  core::engine::Loop* loop_;
+  std::thread::id thread_;
+  std::uint64_t connection_;
+  std::uint64_t request_;
+};
+
+// What the composition root does with what comes in. Called on front threads.
+struct FrontHandlers {
+  // Every path that the front does not answer itself.
+  std::function<void(FrontRequest, HttpResponder)> handle;
+  // The largest body that a request with this head may bring. Null: 64 KiB.
+  std::function<std::size_t(const core::http::HttpRequest& head)> body_limit;
+  // Each returns false when it could not take the client (its queue is full); the
+  // client is closed then.
+  std::function<bool(control::NoiseClient)> to_control;
+  std::function<bool(relay::LoggedInClient)> to_relay;
+};
+
+struct FrontLimits {
+  std::size_t connections = 16384;  // not handed over, of all fronts
+  SourceLimits::Limits sources;
+  HandshakeGate::Limits handshakes;
+  std::size_t handshakes_per_turn = 4;
+  core::Duration first_byte = core::Seconds(5);
+  core::Duration head = core::Seconds(10);     // TLS and the HTTP head, from the first byte
+  core::Duration preface = core::Seconds(10);  // from the upgrade to what authenticates
+  core::Duration body = core::Seconds(30);
+  core::Duration answer = core::Seconds(60);  // for a handler to answer
+  core::Duration keep_alive = core::Seconds(60);
+  std::size_t body_bytes = 64 << 10;  // where FrontHandlers::body_limit is null
+  std::size_t pipelined_bytes = 64 << 10;
+};
+
+// What all fronts of a process share. Thread-safe.
+struct FrontShared {
+  explicit FrontShared(const FrontLimits& front_limits)
+      : limits(front_limits), sources(front_limits.sources) {}
+
+  const FrontLimits limits;
+  SourceLimits sources;
+  std::atomic<std::size_t> connections{0};
+};
+
+struct FrontOptions {
+  const core::PrivateKey* noise_key = nullptr;  // required
+  core::net::TrustedProxies trusted_proxies;
+  const relay::LoginContext* relay = nullptr;  // null: no relay here
+  bool derp_allow_plain = false;
+};
+
+struct FrontStats {
+  core::Counter accepted;
+  core::Counter requests;  // ordinary ones
+  core::Counter handed_to_control;
+  core::Counter handed_to_relay;
+  // Why connections ended otherwise.
+  core::Counter full;  // the bound of all connections
+  core::Counter source_limit;
+  core::Counter first_byte_late;
+  core::Counter head_late;
+  core::Counter preface_late;  // no first record, no ClientInfo
+  core::Counter answer_late;
+  core::Counter reader_stalled;  // did not take its answers
+  core::Counter keep_alive_over;
+  core::Counter no_certificate;  // TLS was tried, and there is none
+  core::Counter tls_failed;
+  core::Counter handshake_dropped;  // waited too long for its turn
+  core::Counter handshake_evicted;  // gave its place to a newer one
+  core::Counter bad_request;
+  core::Counter noise_failed;
+  core::Counter derp_refused;  // an answer of 4xx
+  core::Counter derp_failed;   // the login
+  core::Counter handover_failed;
+  core::Gauge connections;
+};
+
+class Front {
+ public:
+  // On the loop's thread, as everything here except where said. All arguments by
+  // reference, and what the options point to, must outlive the front.
+  Front(core::engine::Loop& loop, FrontShared& shared, const FrontOptions& options,
+        FrontHandlers handlers);
+  ~Front();
+  Front(const Front&) = delete;
+  Front& operator=(const Front&) = delete;
+
+  // Accepts from a listening socket, until StopListening. Several fronts may
+  // share one.
+  void Listen(int listening_fd);
+  void StopListening(int listening_fd);
+  void Accept(core::Fd fd, const core::SocketAddress& peer);
+
+  // The certificate of handshakes that begin from now on; null: none. Any thread.
+  void SetTlsContext(std::shared_ptr<const core::tls::ServerContext> context);
+
+  // Closes what is idle and, after their answers, what is not.
+  void BeginDrain();
+
+  [[nodiscard]] std::size_t connections() const { return connections_.size(); }
+  [[nodiscard]] const FrontStats& stats() const { return stats_; }
+  // Samples ringscale_front_...; those of several fronts add up.
+  void AddMetrics(core::MetricsRegistry& registry) const;
+
+ private:
+  friend class FrontConnection;
+  friend class HttpResponder;
+
+  // --- for connections ---
+  void WantTurn(FrontConnection& connection, bool takes_place);
+  void EndTurn(FrontConnection& connection);
+  void Remove(FrontConnection& connection);
+  HttpResponder MakeResponder(const FrontConnection& connection, std::uint64_t request);
+  [[nodiscard]] std::size_t BodyLimit(const core::http::HttpRequest& head) const;
+
+  void RunHandshakes();
+  void ScheduleHandshakes(core::Duration delay);
+  void Deliver(std::uint64_t connection, std::uint64_t request, core::http::HttpResponse response);
+  std::shared_ptr<FrontConnection> Find(std::uint64_t id) const;
+
+  core::engine::Loop& loop_;
+  FrontShared& shared_;
+  const FrontOptions options_;
+  const FrontHandlers handlers_;
+  const core::MachinePublic noise_public_;
+  const std::thread::id thread_;
+  std::atomic<std::shared_ptr<const core::tls::ServerContext>> tls_context_;
+  core::tls::AeadPool pool_;
+  FrontStats stats_;
+  HandshakeGate gate_;
+  bool handshakes_scheduled_ = false;
+  bool draining_ = false;
+  std::unordered_map<std::uint64_t, std::shared_ptr<FrontConnection>> connections_;
+  std::uint64_t next_id_ = 1;
+  std::shared_ptr<Front*> alive_;  // *alive_ becomes null with the front
+};
+
+}  // namespace ringscale::serverd

@@ -1,0 +1,47 @@
+#include <string>
+
+#include "control/state/secrets.h"
+#include "tools/serverd/pages/layout.h"
+#include "tools/serverd/pages/pages.h"
+
+namespace ringscale::serverd::pages {
+namespace {
+
+std::string TimeLeft(int minutes) {
+  if (minutes <= 1) return "less than a minute";
+  return "about " + std::to_string(minutes) + " minutes";
+}
+
+}  // namespace
+
+Page Register(const Site& site, std::string_view id, const std::optional<LoginRequest>& request) {
+  if (!control::IsAuthId(id)) {
+    return Html(site, 400, "Invalid login address",
+                "<h1>This login address is not complete</h1>\n<p>The part after "
+                "<code>/register/</code> is not one that this server makes. Copy the whole "
+                "address that the Tailscale client printed, or run its command again.</p>\n");
+  }
+  if (!request) {
+    return Html(site, 410, "Login request gone",
+                "<h1>This login request has expired or was already answered</h1>\n<p>If your "
+                "device is connected by now, you can close this page. If not, run this on the "
+                "device again and open the new address:</p>\n" +
+                    CommandBox("tailscale up --login-server " + ShellWord(SafeUrl(site))));
+  }
+  std::string body = "<h1>A device asks to join</h1>\n";
+  body +=
+      "<p>Nothing has been changed yet. The person who runs this server lets the device in "
+      "with this command, on the server, with the name of the user it shall belong to:</p>\n";
+  body += CommandBox("ringscale auth register --auth-id " + std::string(id) + " --user USERNAME");
+  body += "<p>The device connects by itself a moment later.</p>\n<dl>\n";
+  if (!request->hostname.empty()) {
+    body += "<dt>Device</dt><dd>" + Escape(request->hostname) + "</dd>\n";
+  }
+  if (!request->os.empty()) body += "<dt>System</dt><dd>" + Escape(request->os) + "</dd>\n";
+  body += "<dt>Expires in</dt><dd>" + TimeLeft(request->minutes_left) + "</dd>\n</dl>\n";
+  body += "<p>Only approve a device that you know. To refuse it:</p>\n";
+  body += CommandBox("ringscale auth reject --auth-id " + std::string(id));
+  return Html(site, 200, "A device asks to join", body);
+}
+
+}  // namespace ringscale::serverd::pages

@@ -1,0 +1,643 @@
+#include "tools/serverd/server.h"
+
+#include <grp.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <future>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "core/crypto/key_file.h"
+#include "core/engine/loop_thread.h"
+#include "core/engine/signals.h"
+#include "core/engine/topology.h"
+#include "core/io/probe.h"
+#include "core/net/listener.h"
+#include "core/net/trusted_proxies.h"
+#include "core/net/udp_socket.h"
+#include "core/net/unix_listener.h"
+#include "core/obs/log.h"
+#include "core/obs/metrics.h"
+#include "core/tls/aead.h"
+#include "relay/app/admission_set.h"
+#include "relay/app/relay_service.h"
+#include "relay/login/server_login.h"
+#include "storage/commit/lmdb_store.h"
+#include "storage/data_dir.h"
+#include "tools/serverd/control_plane.h"
+#include "tools/serverd/health_board.h"
+#include "tools/serverd/join_url.h"
+#include "tools/serverd/relay_probe.h"
+#include "tools/serverd/settings.h"
+#include "tools/serverd/urls.h"
+#include "tools/serverd/web_handlers.h"
+
+namespace ringscale::serverd {
+namespace {
+
+using core::LogInfo;
+using core::LogWarn;
+
+constexpr int kFrontNice = 10;
+constexpr int kControlNice = 10;
+constexpr core::Duration kRelayDrain = core::Seconds(1);
+constexpr core::Duration kProbeInterval = core::Seconds(600);
+constexpr std::uint64_t kFilesWanted = 65536;
+
+constexpr const char* kNoiseKeyFile = "noise_private.key";
+constexpr const char* kRelayKeyFile = "derp_private.key";
+
+// Names by which clients may reach this machine: the certificate carries them.
+std::set<std::string> OwnNames(const Config& config) {
+  std::set<std::string> names = {"localhost", std::string(control::kInventedDerpHost), "127.0.0.1",
+                                 "::1"};
+  for (const auto& ip : MachineAddresses()) names.insert(ip.text());
+  for (const std::string& host :
+       {ServerNameOf(config).host, config.derp.host, config.derp.ipv4, config.derp.ipv6}) {
+    if (!host.empty()) names.insert(host);
+  }
+  return names;
+}
+
+// Runs `work` on a loop's thread and waits for it.
+template <class T>
+core::Result<T> RunOn(core::engine::Loop& loop, std::move_only_function<core::Result<T>()> work) {
+  std::promise<core::Result<T>> promise;
+  auto result = promise.get_future();
+  if (!loop.Post([&] { promise.set_value(work()); })) {
+    return core::Fail(core::ErrorCode::kUnavailable, "the thread has ended");
+  }
+  return result.get();
+}
+
+void RunOn(core::engine::Loop& loop, std::move_only_function<void()> work) {
+  std::promise<void> promise;
+  if (loop.Post([&] {
+        work();
+        promise.set_value();
+      })) {
+    promise.get_future().wait();
+  }
+}
+
+core::Result<core::net::UnixListener> OpenCommandSocket(const Config& config) {
+  core::net::UnixListenerOptions options;
+  if (config.unix_socket.group_access) {
+    options.group = getgid();
+    if (!config.unix_socket.group.empty()) {
+      const group* entry = getgrnam(config.unix_socket.group.c_str());
+      if (entry == nullptr) {
+        return core::Fail(core::ErrorCode::kNotFound,
+                          "unix_socket.group: no group '" + config.unix_socket.group + "'");
+      }
+      options.group = entry->gr_gid;
+    }
+  }
+  return core::net::UnixListener::Open(config.SocketPath(), options);
+}
+
+}  // namespace
+
+class Server::Impl final : public relay::PresenceListener {
+ public:
+  Impl(Config config, Build build, Reread reread)
+      : config_(std::move(config)), build_(std::move(build)), reread_(std::move(reread)) {}
+  ~Impl() override { Stop(); }
+
+  core::Result<> Start();
+  void RunUntilSignal();
+  [[nodiscard]] std::string JoinLine() const;
+
+  void OnRelayPresence(const core::NodePublic& key, bool present) override {
+    if (!control_thread_) return;
+    // A full queue loses a note for `nodes show`, nothing else.
+    const bool posted = control_thread_->loop().Post([this, key, present] {
+      if (control_) control_->SetRelayPresence(key, present);
+    });
+    if (!posted) presence_lost_.Add();
+  }
+
+ private:
+  enum class Event : unsigned char { kStop, kReload };
+
+  core::Result<> OpenStorage();
+  core::Result<> OpenSockets();
+  core::Result<> StartControl();
+  core::Result<> StartRelay();
+  core::Result<> StartFronts();
+  core::Result<> StartMetrics();
+  core::Result<> StartProber();
+  // How a client would dial our relay now.
+  RelayTarget OwnRelay();
+  FrontHandlers MakeHandlers();
+  void UseCertificate(std::shared_ptr<const core::tls::ServerContext> context);
+  std::vector<std::pair<std::string, std::string>> BackupFiles() const;
+  void OnSignal(int signal);
+  void Reload();
+  void Stop();
+
+  Config config_;
+  const Build build_;
+  const Reread reread_;
+
+  std::unique_ptr<core::engine::SignalWatcher> signals_;
+  std::mutex events_mutex_;
+  std::condition_variable events_ready_;
+  std::deque<Event> events_;
+
+  std::optional<storage::DataDir> data_dir_;
+  std::unique_ptr<storage::LmdbStore> store_;
+  std::optional<core::PrivateKey> noise_key_;
+  std::optional<core::PrivateKey> relay_key_;
+  std::vector<core::Fd> listeners_;
+  std::uint16_t http_port_ = 0;
+  bool https_443_is_ours_ = false;
+  std::vector<core::Fd> stun_sockets_;
+  core::Fd metrics_listener_;
+  std::optional<core::net::UnixListener> command_listener_;
+  core::net::TrustedProxies proxies_;
+
+  core::MetricsRegistry metrics_;
+  core::SharedCounter presence_lost_;
+  HealthBoard health_;
+  relay::AdmissionSet admitted_;
+  std::unique_ptr<core::engine::LoopThread> control_thread_;
+  std::unique_ptr<ControlPlane> control_;
+  std::unique_ptr<relay::RelayService> relay_;
+  std::optional<relay::LoginContext> login_context_;
+  std::unique_ptr<WebHandlers> web_;
+  std::unique_ptr<FrontShared> front_shared_;
+  std::unique_ptr<FrontShared> metrics_shared_;
+  struct FrontThread {
+    std::unique_ptr<core::engine::LoopThread> thread;
+    std::unique_ptr<Front> front;
+  };
+  std::vector<FrontThread> fronts_;
+  std::unique_ptr<Front> metrics_front_;
+  std::mutex certificate_mutex_;
+  std::shared_ptr<const core::tls::ServerContext> certificate_;
+  std::unique_ptr<RelayProber> prober_;
+  bool stopped_ = false;
+};
+
+core::Result<> Server::Impl::Start() {
+  core::engine::IgnoreBrokenPipes();
+  // Signals first: threads inherit the mask.
+  auto signals = core::engine::SignalWatcher::Start({SIGTERM, SIGINT, SIGHUP},
+                                                    [this](int signal) { OnSignal(signal); });
+  if (!signals) return core::Forward(signals);
+  signals_ = std::move(*signals);
+  if (const auto files = core::engine::RaiseFileLimit(); files && *files < kFilesWanted) {
+    LogWarn("serve", "few file descriptors: each client needs one (ulimit -n, LimitNOFILE=)",
+            {{"limit", *files}});
+  }
+  for (const auto& warning : config_.Warnings()) LogWarn("config", warning);
+
+  for (auto step : {&Impl::OpenStorage, &Impl::OpenSockets, &Impl::StartControl, &Impl::StartRelay,
+                    &Impl::StartFronts, &Impl::StartMetrics, &Impl::StartProber}) {
+    if (auto done = (this->*step)(); !done) return done;
+  }
+  RunOn(control_thread_->loop(),
+        [this] { control_->ServeCommands(std::move(*command_listener_)); });
+  return {};
+}
+
+core::Result<> Server::Impl::OpenStorage() {
+  auto dir = storage::DataDir::Lock(config_.data_dir);
+  if (!dir) return core::Forward(dir);
+  data_dir_.emplace(std::move(*dir));
+  auto noise = core::LoadOrCreatePrivateKey(data_dir_->File(kNoiseKeyFile));
+  if (!noise) return core::Forward(noise);
+  noise_key_ = std::move(*noise);
+  auto relay = core::LoadOrCreatePrivateKey(data_dir_->File(kRelayKeyFile));
+  if (!relay) return core::Forward(relay);
+  relay_key_ = std::move(*relay);
+  storage::LmdbOptions options;
+  options.path = data_dir_->DatabasePath();
+  auto store = storage::LmdbStore::Open(std::move(options));
+  if (!store) return core::Forward(store);
+  store_ = std::move(*store);
+  return {};
+}
+
+core::Result<> Server::Impl::OpenSockets() {
+  std::vector<std::string> wanted = config_.listen;
+  if (config_.listen_auto) wanted.emplace_back(":443");
+  for (const auto& text : wanted) {
+    const auto address = core::net::ParseListenAddress(text);
+    if (!address) return core::Fail(address.error().code, "listen: " + address.error().message);
+    auto fd = core::net::OpenTcpListener(*address);
+    const std::uint16_t port = address->address.port;
+    if (!fd) {
+      // 443 was our own idea: clients of private addresses do without it.
+      if (config_.listen_auto && text == ":443") {
+        LogInfo("serve", "not listening on 443", {{"reason", fd.error().message}});
+        continue;
+      }
+      return core::Fail(fd.error().code, "listen: " + fd.error().message);
+    }
+    if (port == 443) {
+      https_443_is_ours_ = true;
+    } else if (http_port_ == 0) {
+      http_port_ = port;
+    }
+    LogInfo("serve", "listening", {{"address", address->text()}});
+    listeners_.push_back(std::move(*fd));
+  }
+  const ServerName name = ServerNameOf(config_);
+  if (!name.host.empty() && !name.https && !https_443_is_ours_) {
+    const auto ip = core::IpAddress::Parse(name.host);
+    if (name.host != "localhost" && !(ip && (ip->is_private() || ip->is_loopback()))) {
+      LogWarn("serve",
+              "server_url is http:// of a public name and port 443 is not ours: clients will lose "
+              "this server after their first reconnect, they insist on https port 443 then",
+              {{"server_url", config_.server_url}});
+    }
+  }
+  if (config_.derp.enabled) {
+    for (const auto& text : config_.derp.stun_listen) {
+      const auto address = core::net::ParseListenAddress(text);
+      if (!address) return core::Fail(address.error().code, "derp.stun_listen: " + text);
+      auto socket = core::net::OpenUdpSocket(*address);
+      if (!socket) {
+        return core::Fail(socket.error().code, "derp.stun_listen: " + socket.error().message);
+      }
+      stun_sockets_.push_back(std::move(socket->fd));
+    }
+  }
+  if (!config_.metrics.listen.empty()) {
+    const auto address = core::net::ParseListenAddress(config_.metrics.listen);
+    if (!address)
+      return core::Fail(address.error().code, "metrics.listen: " + address.error().message);
+    auto fd = core::net::OpenTcpListener(*address);
+    if (!fd) return core::Fail(fd.error().code, "metrics.listen: " + fd.error().message);
+    metrics_listener_ = std::move(*fd);
+  }
+  std::vector<std::string> proxies;
+  for (const auto& prefix : config_.trusted_proxies) proxies.push_back(prefix.text());
+  auto trusted = core::net::TrustedProxies::Parse(proxies);
+  if (!trusted) return core::Forward(trusted);
+  proxies_ = std::move(*trusted);
+  auto command = OpenCommandSocket(config_);
+  if (!command) return core::Forward(command);
+  command_listener_.emplace(std::move(*command));
+  return {};
+}
+
+core::Result<> Server::Impl::StartControl() {
+  core::engine::LoopThreadOptions options;
+  options.loop.name = "control";
+  options.loop.buffer_count = 256;
+  options.nice = kControlNice;
+  auto thread = core::engine::LoopThread::Start(std::move(options));
+  if (!thread) return core::Forward(thread);
+  control_thread_ = std::move(*thread);
+  auto certificate = CertificateKeeper::Create(config_, OwnNames(config_), core::WallNow());
+  if (!certificate) return core::Forward(certificate);
+  if (!certificate->ca_file().empty()) {
+    LogInfo("tls", "serving a certificate of our own", {{"ca", certificate->ca_file()}});
+  }
+  ControlPlane::Parts parts;
+  parts.store = store_.get();
+  parts.admitted = &admitted_;
+  parts.health = &health_;
+  parts.metrics = &metrics_;
+  parts.version = build_.version;
+  parts.close_relay_key = [this](const core::NodePublic& key) {
+    if (relay_) relay_->CloseKey(key);
+  };
+  parts.use_certificate = [this](std::shared_ptr<const core::tls::ServerContext> context) {
+    UseCertificate(std::move(context));
+  };
+  parts.backup_files = [this] { return BackupFiles(); };
+  auto& loop = control_thread_->loop();
+  return RunOn<void>(loop, [&]() -> core::Result<> {
+    auto plane = ControlPlane::Create(loop, config_, std::move(*certificate), std::move(parts));
+    if (!plane) return core::Forward(plane);
+    control_ = std::move(*plane);
+    return {};
+  });
+}
+
+core::Result<> Server::Impl::StartRelay() {
+  if (!config_.derp.enabled) return {};
+  relay::RelayServiceOptions options;
+  options.shards = static_cast<std::uint16_t>(config_.engine.relay_shards);
+  if (config_.engine.io != Config::Engine::Io::kAuto) {
+    options.ring_kind = config_.engine.io == Config::Engine::Io::kEpoll
+                            ? core::io::RingKind::kEpoll
+                            : core::io::RingKind::kUring;
+  }
+  options.limits.connections = config_.limits.relay_connections;
+  options.server_key = relay_key_->PublicAs<core::NodePublic>();
+  options.admission = &admitted_;
+  options.presence = this;
+  auto relay = relay::RelayService::Start(options, metrics_);
+  if (!relay) return core::Forward(relay);
+  relay_ = std::move(*relay);
+  relay_->AttachStun(std::move(stun_sockets_));
+  login_context_.emplace(relay::LoginContext{.server_key = *relay_key_,
+                                             .server_public = relay_key_->PublicRaw(),
+                                             .admission = admitted_,
+                                             .mesh_key = std::nullopt});
+  return {};
+}
+
+FrontHandlers Server::Impl::MakeHandlers() {
+  FrontHandlers handlers;
+  handlers.handle = [this](FrontRequest request, HttpResponder responder) {
+    web_->Handle(std::move(request), std::move(responder));
+  };
+  handlers.body_limit = &WebHandlers::BodyLimit;
+  handlers.to_control = [this](control::NoiseClient client) {
+    return control_thread_->loop().Post([this, moved = std::move(client)]() mutable {
+      if (control_) control_->Accept(std::move(moved));
+    });
+  };
+  handlers.to_relay = [this](relay::LoggedInClient client) {
+    if (!relay_) return false;
+    relay_->Add(std::move(client));
+    return true;
+  };
+  return handlers;
+}
+
+core::Result<> Server::Impl::StartFronts() {
+  WebHandlers::Parts parts;
+  parts.admission = &admitted_;
+  parts.health = &health_;
+  parts.store = store_.get();
+  parts.metrics = &metrics_;
+  parts.version_json = build_.version_json;
+  parts.site = [this](std::string_view host, bool https) {
+    return pages::Site{.server_url = BaseUrl(config_, host, https), .version = build_.version};
+  };
+  parts.show_login = [this](FrontRequest request, HttpResponder responder) {
+    auto shared = std::make_shared<std::pair<FrontRequest, HttpResponder>>(std::move(request),
+                                                                           std::move(responder));
+    // When control cannot take it, the responder answers 500 as it goes.
+    if (!control_thread_->loop().Post([this, shared] {
+          if (control_) control_->ShowLogin(shared->first, std::move(shared->second));
+        })) {
+      LogWarn("serve", "control is too busy for a login page");
+    }
+  };
+  web_ = std::make_unique<WebHandlers>(std::move(parts));
+  front_shared_ = std::make_unique<FrontShared>(FrontLimitsOf(config_));
+
+  FrontOptions options;
+  options.noise_key = &*noise_key_;
+  options.trusted_proxies = proxies_;
+  options.relay = login_context_ ? &*login_context_ : nullptr;
+  options.derp_allow_plain = config_.derp.allow_plain;
+
+  const std::size_t count = config_.engine.fronts != 0
+                                ? config_.engine.fronts
+                                : core::engine::DetectTopology().WorkerCount();
+  for (std::size_t i = 0; i < count; ++i) {
+    core::engine::LoopThreadOptions thread_options;
+    thread_options.loop.name = "front-" + std::to_string(i);
+    thread_options.nice = kFrontNice;
+    auto thread = core::engine::LoopThread::Start(std::move(thread_options));
+    if (!thread) return core::Forward(thread);
+    fronts_.push_back({.thread = std::move(*thread), .front = nullptr});
+    FrontThread& mine = fronts_.back();
+    auto& loop = mine.thread->loop();
+    RunOn(loop, [&] {
+      mine.front = std::make_unique<Front>(loop, *front_shared_, options, MakeHandlers());
+      mine.front->AddMetrics(metrics_);
+    });
+  }
+  {
+    const std::lock_guard lock(certificate_mutex_);
+    for (auto& front : fronts_) front.front->SetTlsContext(certificate_);
+  }
+  for (auto& front : fronts_) {
+    RunOn(front.thread->loop(), [&] {
+      for (const auto& listener : listeners_) front.front->Listen(listener.get());
+    });
+  }
+  return {};
+}
+
+core::Result<> Server::Impl::StartMetrics() {
+  using Kind = core::MetricsRegistry::Kind;
+  metrics_.Add("ringscale_store_batches_total", Kind::kCounter, "Batches on disk.", {},
+               [this] { return static_cast<double>(store_->counters().batches.Value()); });
+  metrics_.Add("ringscale_store_commits_total", Kind::kCounter, "Transactions, one fsync each.", {},
+               [this] { return static_cast<double>(store_->counters().commits.Value()); });
+  metrics_.Add("ringscale_store_failed_total", Kind::kCounter, "Batches that failed.", {},
+               [this] { return static_cast<double>(store_->counters().failed.Value()); });
+  metrics_.Add("ringscale_relay_presence_lost_total", Kind::kCounter,
+               "Relay presence notes that control had no room for.", {},
+               [this] { return static_cast<double>(presence_lost_.Value()); });
+  if (!metrics_listener_.valid()) return {};
+  metrics_shared_ = std::make_unique<FrontShared>(FrontLimits{.connections = 64});
+  auto& loop = fronts_.front().thread->loop();
+  RunOn(loop, [&] {
+    FrontOptions options;
+    options.noise_key = &*noise_key_;
+    options.trusted_proxies = proxies_;
+    FrontHandlers handlers;
+    handlers.handle = [this](const FrontRequest& request, HttpResponder responder) {
+      web_->HandleMetrics(request, std::move(responder));
+    };
+    handlers.body_limit = [](const core::http::HttpRequest&) { return std::size_t{0}; };
+    handlers.to_control = [](const control::NoiseClient&) { return false; };
+    handlers.to_relay = [](const relay::LoggedInClient&) { return false; };
+    metrics_front_ = std::make_unique<Front>(loop, *metrics_shared_, options, std::move(handlers));
+    metrics_front_->Listen(metrics_listener_.get());
+  });
+  return {};
+}
+
+RelayTarget Server::Impl::OwnRelay() {
+  const ServerName name = ServerNameOf(config_);
+  RelayTarget target;
+  target.host = !config_.derp.host.empty() ? config_.derp.host : name.host;
+  target.port = config_.derp.port != 0 ? config_.derp.port : name.port;
+  if (target.host.empty()) {
+    target.host = "127.0.0.1";
+    target.port = http_port_ != 0 ? http_port_ : 443;
+  }
+  if (PinBelongsIntoMap(config_)) {
+    const std::lock_guard lock(certificate_mutex_);
+    target.cert_name = "sha256-raw:" + certificate_->leaf_sha256_hex();
+  }
+  return target;
+}
+
+core::Result<> Server::Impl::StartProber() {
+  // A listener on some other address only: there is no name to dial.
+  const bool dialable =
+      !ServerNameOf(config_).host.empty() || !config_.derp.host.empty() || config_.listen_auto;
+  if (!config_.derp.enabled || !dialable) return {};
+  prober_ = std::make_unique<RelayProber>(
+      [this] { return OwnRelay(); },
+      [this](const RelayTarget& target, const core::Result<>& outcome) {
+        const std::string where = target.host + ":" + std::to_string(target.port);
+        const std::string text =
+            outcome ? ""
+                    : "clients cannot use the relay at " + where + ": " + outcome.error().message;
+        if (health_.Set("relay", HealthBoard::Severity::kWarning, text)) {
+          if (outcome) {
+            LogInfo("relay", "reachable as clients dial it", {{"address", where}});
+          } else {
+            LogWarn("relay", text);
+          }
+        }
+      },
+      kProbeInterval);
+  return {};
+}
+
+void Server::Impl::UseCertificate(std::shared_ptr<const core::tls::ServerContext> context) {
+  const std::lock_guard lock(certificate_mutex_);
+  certificate_ = std::move(context);
+  for (auto& front : fronts_) {
+    if (front.front) front.front->SetTlsContext(certificate_);
+  }
+}
+
+std::vector<std::pair<std::string, std::string>> Server::Impl::BackupFiles() const {
+  std::vector<std::pair<std::string, std::string>> files;
+  for (const char* name : {kNoiseKeyFile, kRelayKeyFile, "tls-ca.pem", "tls-ca-key.pem",
+                           "tls-leaf.pem", "tls-leaf-key.pem"}) {
+    if (auto content = core::ReadPublicFile(data_dir_->File(name), 1 << 20)) {
+      files.emplace_back("data/" + std::string(name), std::move(*content));
+    }
+  }
+  if (!config_.source.empty()) {
+    if (auto content = core::ReadPublicFile(config_.source, 1 << 20)) {
+      files.emplace_back("config/ringscale.toml", std::move(*content));
+    }
+  }
+  return files;
+}
+
+void Server::Impl::OnSignal(int signal) {
+  const std::lock_guard lock(events_mutex_);
+  events_.push_back(signal == SIGHUP ? Event::kReload : Event::kStop);
+  events_ready_.notify_one();
+}
+
+void Server::Impl::RunUntilSignal() {
+  while (true) {
+    Event event{};
+    {
+      std::unique_lock lock(events_mutex_);
+      events_ready_.wait(lock, [this] { return !events_.empty(); });
+      event = events_.front();
+      events_.pop_front();
+    }
+    if (event == Event::kStop) break;
+    Reload();
+  }
+  Stop();
+}
+
+void Server::Impl::Reload() {
+  auto fresh = reread_();
+  if (!fresh) {
+    core::LogError("serve", "configuration not reloaded: " + fresh.error().message);
+    return;
+  }
+  RunOn(control_thread_->loop(), [&] { control_->Reload(std::move(*fresh)); });
+}
+
+void Server::Impl::Stop() {
+  if (std::exchange(stopped_, true)) return;
+  LogInfo("serve", "stopping");
+  prober_.reset();
+  for (auto& front : fronts_) {
+    RunOn(front.thread->loop(), [&] {
+      if (!front.front) return;
+      for (const auto& listener : listeners_) front.front->StopListening(listener.get());
+      front.front->BeginDrain();
+    });
+  }
+  if (metrics_front_) {
+    RunOn(fronts_.front().thread->loop(), [&] {
+      metrics_front_->StopListening(metrics_listener_.get());
+      metrics_front_.reset();
+    });
+  }
+  if (relay_) relay_->Stop(kRelayDrain);
+  if (control_) {
+    std::promise<void> flushed;
+    RunOn(control_thread_->loop(),
+          [&] { control_->Shutdown([&flushed] { flushed.set_value(); }); });
+    flushed.get_future().wait();
+  }
+  // The store's last completions are posted to the control loop: it goes last.
+  if (store_) store_->Close();
+  for (auto& front : fronts_) {
+    RunOn(front.thread->loop(), [&] { front.front.reset(); });
+    front.thread->Stop();
+  }
+  if (control_thread_) {
+    RunOn(control_thread_->loop(), [&] { control_.reset(); });
+    control_thread_->Stop();
+  }
+  for (auto& front : fronts_) front.thread->Join();
+  if (control_thread_) control_thread_->Join();
+  signals_.reset();
+  LogInfo("serve", "stopped");
+  core::FlushLog();
+}
+
+std::string Server::Impl::JoinLine() const {
+  const JoinUrl join =
+      ChooseJoinUrl(config_.server_url, MachineAddresses(), http_port_, https_443_is_ours_);
+  std::string line = "tailscale up --login-server " + join.url;
+  if (!join.warning.empty()) line += "\n(" + join.warning + ")";
+  return line;
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+core::Result<std::unique_ptr<Server>> Server::Start(Config config, Build build, Reread reread) {
+  auto impl = std::make_unique<Impl>(std::move(config), std::move(build), std::move(reread));
+  if (auto started = impl->Start(); !started) return core::Forward(started);
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::RunUntilSignal() {
+  impl_->RunUntilSignal();
+}
+
+std::string Server::JoinLine() const {
+  return impl_->JoinLine();
+}
+
+core::Result<> CheckConfig(const Config& config) {
+  for (const auto& text : config.listen) {
+    const auto address = core::net::ParseListenAddress(text);
+    if (!address) return core::Fail(address.error().code, "listen: " + address.error().message);
+  }
+  auto dns = control::CheckDnsSettings(DnsSettingsOf(config), ServerNameOf(config).host);
+  if (!dns) return dns;
+  auto dir = storage::DataDir::Lock(config.data_dir);
+  if (!dir) return core::Forward(dir);
+  auto certificate = CertificateKeeper::Create(config, OwnNames(config), core::WallNow());
+  if (!certificate) return core::Forward(certificate);
+  for (const char* name : {kNoiseKeyFile, kRelayKeyFile}) {
+    auto key = core::LoadOrCreatePrivateKey(dir->File(name));
+    if (!key) return core::Forward(key);
+  }
+  storage::LmdbOptions options;
+  options.path = dir->DatabasePath();
+  auto store = storage::LmdbStore::Open(std::move(options));
+  if (!store) return core::Forward(store);
+  return {};
+}
+
+}  // namespace ringscale::serverd

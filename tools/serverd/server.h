@@ -1,0 +1,48 @@
+// `ringscale serve`: the process put together. Reads nothing of the command line.
+//
+// Threads: the caller's (start, signals, stop), one relay shard a core, one front
+// a core, one control loop, the store's writer.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/base/result.h"
+#include "tools/serverd/config.h"
+
+namespace ringscale::serverd {
+
+struct Build {
+  std::string version;
+  std::string version_json;  // what /version answers
+};
+
+class Server {
+ public:
+  // How to read the configuration again, on SIGHUP.
+  using Reread = std::function<core::Result<Config>()>;
+
+  // Everything is up when it returns. Before any thread of the process starts.
+  static core::Result<std::unique_ptr<Server>> Start(Config config, Build build, Reread reread);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Waits for SIGTERM or SIGINT, then stops: no new connections, queued packets
+  // out, state on disk.
+  void RunUntilSignal();
+
+  // What a person runs on the machines that shall join.
+  [[nodiscard]] std::string JoinLine() const;
+
+ private:
+  class Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// `ringscale configtest`: all of Start that can fail, without serving.
+core::Result<> CheckConfig(const Config& config);
+
+}  // namespace ringscale::serverd
