@@ -143,6 +143,7 @@ void RingLoop<Ring>::Stop() {
 
 template <class Ring>
 TimerId RingLoop<Ring>::After(Duration delay, Task task) {
+  if (ring_ == nullptr) return {};
   if (free_timers_.empty()) {
     timers_.emplace_back();
     timers_.back().slot = static_cast<std::uint32_t>(timers_.size() - 1);
@@ -184,6 +185,7 @@ void RingLoop<Ring>::FreeTimer(Timer& timer) {
 
 template <class Ring>
 void RingLoop<Ring>::Listen(int listening_fd, AcceptFn on_accept) {
+  if (ring_ == nullptr) return;
   auto listener = std::make_unique<Listener>();
   listener->fd = Fd(fcntl(listening_fd, F_DUPFD_CLOEXEC, 0));
   if (!listener->fd.valid()) {

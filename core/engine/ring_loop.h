@@ -43,7 +43,7 @@ class RingLoop final : public ReleasableLoop {
   [[nodiscard]] WallTime Wall() const override { return wall_; }
 
   StreamId Attach(Fd fd, StreamHandler& handler) override {
-    return streams_.Attach(std::move(fd), handler);
+    return ring_ == nullptr ? StreamId{} : streams_.Attach(std::move(fd), handler);
   }
   void Send(StreamId stream, std::string bytes) override {
     SliceList slices;

@@ -43,6 +43,15 @@ control::ControlLimits ControlLimitsOf(const Config& config) {
   return limits;
 }
 
+control::DerpSourceOptions DerpSourcesOf(const Config& config) {
+  control::DerpSourceOptions options;
+  options.urls = config.derp.urls;
+  options.paths = config.derp.paths;
+  options.refresh = config.derp.update_interval;
+  options.cache_dir = config.data_dir;
+  return options;
+}
+
 core::Result<> WriteAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = write(fd, bytes.data(), bytes.size());
@@ -77,6 +86,8 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
                 {.base_url = [this](std::string_view host,
                                     bool https) { return BaseUrl(config_, host, https); },
                  .host_seen = [this](std::string_view host) { OnHostSeen(host); }}),
+      derp_(loop, DerpSourcesOf(config_),
+            [this](const control::DerpMap& map) { maps_.SetDerp(map); }),
       clients_(loop, pool_, machines_, ControlLimitsOf(config_)),
       api_(loop, registry_, registration_, *parts_.store,
            {.problems =
@@ -85,6 +96,7 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
                   for (const auto& problem : parts_.health->Problems()) {
                     texts.push_back(problem.subject + ": " + problem.text);
                   }
+                  for (const auto& text : derp_.problems()) texts.push_back("derp: " + text);
                   return texts;
                 },
             .node_notes =
@@ -136,6 +148,7 @@ core::Result<> ControlPlane::Load() {
   membership_.Load();
   maps_.SetDns(DnsSettingsOf(config_));
   PublishDerp();
+  derp_.Start();
   maps_.Load();
   registry_.SetStormCheck([this] { return maps_.storm_draining(); });
   parts_.use_certificate(certificate_.context());
@@ -159,37 +172,8 @@ void ControlPlane::AddCommands() {
 }
 
 void ControlPlane::AddMetrics() {
-  auto& metrics = *parts_.metrics;
-  clients_.AddMetrics(metrics);
-  using Kind = core::MetricsRegistry::Kind;
-  const auto& maps = maps_.stats();
-  const auto count = [&](const char* name, const char* help, const core::Counter& counter) {
-    metrics.Add(std::string("ringscale_map_") + name + "_total", Kind::kCounter, help, {},
-                [&counter] { return static_cast<double>(counter.Value()); });
-  };
-  count("full_maps", "Full maps given to streams.", maps.full_maps);
-  count("one_shots", "Maps of requests without a stream.", maps.one_shots);
-  count("deltas", "Messages about changed peers given to streams.", maps.deltas);
-  count("delta_renders", "Delta messages made; the others were shared.", maps.delta_renders);
-  count("self_updates", "Messages with a node's own Node.", maps.self_updates);
-  count("settings_updates", "Messages with DNS, DERP map or filter.", maps.settings_updates);
-  count("keep_alives", "Keep-alives sent.", maps.keep_alives);
-  count("bytes", "Map bytes taken by connections, before encryption.", maps.bytes);
-  count("peers_changed", "PeersChanged entries in deltas made.", maps.peers_changed);
-  count("peers_patched", "PeersChangedPatch entries in deltas made.", maps.peers_patched);
-  count("peers_removed", "PeersRemoved entries in deltas made.", maps.peers_removed);
-  count("compressions", "zstd frames made.", maps.compressions);
-  count("fan_outs", "Ticks that had something to tell.", maps.fan_outs);
-  count("replaced_streams", "Streams ended by a newer one of their node.", maps.replaced_streams);
-  count("stalled_streams", "Streams ended because their map was not taken.", maps.stalled_streams);
-  const auto gauge = [&](const char* name, const char* help, const core::Gauge& value) {
-    metrics.Add(std::string("ringscale_map_") + name, Kind::kGauge, help, {},
-                [&value] { return static_cast<double>(value.Value()); });
-  };
-  gauge("streams", "Open map streams.", maps.streams);
-  gauge("waiting", "Streams that wait for their full map.", maps.waiting_for_map);
-  gauge("sending", "Full maps in transmission.", maps.sending_maps);
-  gauge("last_fan_out_microseconds", "Duration of the last fan-out.", maps.last_fan_out_us);
+  clients_.AddMetrics(*parts_.metrics);
+  control::AddMapMetrics(*parts_.metrics, maps_.stats());
 }
 
 pages::Site ControlPlane::SiteFor(std::string_view host, bool https) const {
@@ -225,9 +209,9 @@ void ControlPlane::OnHostSeen(std::string_view host) {
 }
 
 void ControlPlane::PublishDerp() {
-  control::DerpMap map;
-  if (config_.derp.enabled) map.embedded = EmbeddedRegionOf(config_, certificate_.pin());
-  maps_.SetDerp(std::move(map));
+  std::optional<control::EmbeddedRegion> embedded;
+  if (config_.derp.enabled) embedded = EmbeddedRegionOf(config_, certificate_.pin());
+  derp_.SetEmbedded(std::move(embedded));
 }
 
 void ControlPlane::Watch() {
@@ -340,6 +324,7 @@ void ControlPlane::Reload(Config config) {
   maps_.SetDns(DnsSettingsOf(config_));
   if (certificate_.Refresh(loop_.Wall())) parts_.use_certificate(certificate_.context());
   PublishDerp();
+  derp_.Reload();
   LogInfo("serve", needs_restart ? "configuration reloaded; some changes need a restart (listen, "
                                    "prefixes, derp, metrics, data_dir)"
                                  : "configuration reloaded");

@@ -12,6 +12,7 @@
 #include "control/api/admin_api.h"
 #include "control/app/control_server.h"
 #include "control/auth/registration.h"
+#include "control/derp/derp_sources.h"
 #include "control/map/map_service_impl.h"
 #include "control/map/registry_source.h"
 #include "control/policy/allow_all.h"
@@ -92,6 +93,7 @@ class ControlPlane {
   RelayMembership membership_;
   MachineService machines_;
   core::tls::AeadPool pool_;
+  control::DerpSources derp_;
   control::ControlServer clients_;
   control::AdminApi api_;
   AdminSocket socket_;
