@@ -149,11 +149,10 @@ void SetThreadName(const std::string& name) {
 }
 
 Result<> PinThread(int core) {
-  const auto cpus = static_cast<std::size_t>(std::max(core, 0)) + 1;
+  if (core < 0) return Fail(ErrorCode::kInvalid, "no core " + std::to_string(core));
+  const auto cpus = static_cast<std::size_t>(core) + 1;
   cpu_set_t* const set = CPU_ALLOC(cpus);
-  if (core < 0 || set == nullptr) {
-    return Fail(ErrorCode::kInvalid, "no core " + std::to_string(core));
-  }
+  if (set == nullptr) return Fail(ErrorCode::kLimit, "no memory for a set of cores");
   const std::size_t bytes = CPU_ALLOC_SIZE(cpus);
   CPU_ZERO_S(bytes, set);
   CPU_SET_S(static_cast<std::size_t>(core), bytes, set);

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,7 +41,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   serverd::FrontOptions options;
   options.noise_key = &noise_key;
   options.relay = &login;
-  std::vector<serverd::HttpResponder> held;
+  std::list<serverd::HttpResponder> held;
   const bool hold = input.ConsumeBool();
   serverd::FrontHandlers handlers;
   handlers.handle = [&](serverd::FrontRequest request, serverd::HttpResponder responder) {

@@ -27,8 +27,7 @@ void Check(core::Bytes request, const core::SocketAddress& source) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 1) return 0;
   core::SocketAddress source;
-  source.ip.family =
-      data[0] % 2 == 0 ? core::IpAddress::Family::kV4 : core::IpAddress::Family::kV6;
+  source.ip.family = data[0] % 2 == 0 ? core::IpAddress::Family::kV4 : core::IpAddress::Family::kV6;
   source.port = data[0];
   const core::Bytes request(data + 1, size - 1);
   Check(request, source);

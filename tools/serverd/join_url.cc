@@ -26,8 +26,9 @@ bool IsLinkLocal(const core::IpAddress& ip) {
 JoinUrl ChooseJoinUrl(const std::string& server_url, const std::vector<core::IpAddress>& addresses,
                       std::uint16_t http_port, bool https_443_is_ours) {
   if (!server_url.empty()) return {.url = server_url, .warning = ""};
-  const auto private_one = std::find_if(addresses.begin(), addresses.end(),
-                                        [](const auto& ip) { return ip.is_private(); });
+  const auto private_one = std::find_if(addresses.begin(), addresses.end(), [](const auto& ip) {
+    return ip.is_private() || ip.is_loopback();
+  });
   if (http_port != 0 && private_one != addresses.end()) {
     return {.url = HttpUrl(*private_one, http_port), .warning = ""};
   }

@@ -594,8 +594,18 @@ void Server::Impl::Stop() {
 }
 
 std::string Server::Impl::JoinLine() const {
-  const JoinUrl join =
-      ChooseJoinUrl(config_.server_url, MachineAddresses(), http_port_, https_443_is_ours_);
+  // What a listener names is what can be reached; one without an address means all.
+  std::vector<core::IpAddress> addresses;
+  for (const auto& text : config_.listen) {
+    const auto address = core::net::ParseListenAddress(text);
+    if (!address) continue;
+    if (!address->address.ip.valid()) {
+      addresses = MachineAddresses();
+      break;
+    }
+    addresses.push_back(address->address.ip);
+  }
+  const JoinUrl join = ChooseJoinUrl(config_.server_url, addresses, http_port_, https_443_is_ours_);
   std::string line = "tailscale up --login-server " + join.url;
   if (!join.warning.empty()) line += "\n(" + join.warning + ")";
   return line;

@@ -24,7 +24,22 @@ HttpResponder::HttpResponder(HttpResponder&& other) noexcept
       connection_(other.connection_),
       request_(other.request_) {}
 
+HttpResponder& HttpResponder::operator=(HttpResponder&& other) noexcept {
+  if (this == &other) return *this;
+  SendNothing();
+  front_ = std::exchange(other.front_, nullptr);
+  loop_ = other.loop_;
+  thread_ = other.thread_;
+  connection_ = other.connection_;
+  request_ = other.request_;
+  return *this;
+}
+
 HttpResponder::~HttpResponder() {
+  SendNothing();
+}
+
+void HttpResponder::SendNothing() {
   if (front_ != nullptr) Send(core::http::TextResponse(500, "internal server error"));
 }
 

@@ -52,13 +52,16 @@ class HttpResponder {
   HttpResponder(std::shared_ptr<Front*> front, core::engine::Loop& loop, std::thread::id thread,
                 std::uint64_t connection, std::uint64_t request);
   HttpResponder(HttpResponder&& other) noexcept;
-  HttpResponder& operator=(HttpResponder&&) = delete;
+  HttpResponder& operator=(HttpResponder&& other) noexcept;
   HttpResponder(const HttpResponder&) = delete;
+  HttpResponder& operator=(const HttpResponder&) = delete;
   ~HttpResponder();
 
   void Send(core::http::HttpResponse response);
 
  private:
+  void SendNothing();
+
   std::shared_ptr<Front*> front_;  // *front_ is read on the front's thread only
   core::engine::Loop* loop_;
   std::thread::id thread_;
