@@ -179,8 +179,8 @@ void Bench::RunPhase(std::string name, std::function<void(std::size_t)> start, s
     timed_out = true;
     loop_->Stop();
   });
-  const bool posted = loop_->Post([this] { StartMore(); });
-  if (posted) loop_->Run();
+  loop_->After(Duration{}, [this] { StartMore(); });
+  loop_->Run();
   loop_->CancelTimer(timer);
   Progress(true);
   Phase phase;

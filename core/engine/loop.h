@@ -99,6 +99,7 @@ class Loop {
   // Ends Run() after the current turn.
   virtual void Stop() = 0;
 
+  // Until Stop. May be called again afterwards; in between Post refuses tasks.
   virtual void Run() = 0;
 };
 

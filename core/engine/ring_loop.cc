@@ -68,6 +68,10 @@ void RingLoop<Ring>::Release() {
 
 template <class Ring>
 void RingLoop<Ring>::Run() {
+  {
+    const std::lock_guard lock(post_mutex_);
+    post_closed_ = false;
+  }
   while (!stopping_.load(std::memory_order_acquire)) {
     streams_.FlushDirty();
     const std::size_t count = ring_->Turn(completions_, WaitTime());
@@ -79,6 +83,7 @@ void RingLoop<Ring>::Run() {
   }
   const std::lock_guard lock(post_mutex_);
   post_closed_ = true;
+  stopping_.store(false, std::memory_order_release);
 }
 
 template <class Ring>

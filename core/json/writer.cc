@@ -114,8 +114,14 @@ void AppendQuoted(std::string& out, std::string_view text) {
 Writer& Writer::Value(double value) {
   if (!std::isfinite(value)) return Null();
   Comma();
+  // Large ones with an exponent: as plain digits they would read as integers, and
+  // most parsers refuse those beyond 64 bits.
+  constexpr double kExactIntegers = 9007199254740992.0;  // 2^53
   char digits[32];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+  const auto end =
+      std::abs(value) < kExactIntegers
+          ? std::to_chars(digits, digits + sizeof digits, value).ptr
+          : std::to_chars(digits, digits + sizeof digits, value, std::chars_format::scientific).ptr;
   out_.append(digits, end);
   return *this;
 }
