@@ -287,7 +287,7 @@ void Bench::Run() {
         slot.node->Register(options_.auth_key, [this, i](int status, std::string_view body) {
           Slot& registered = slots_[i];
           registered.registered =
-              status == 200 && body.find("\"Error\":\"\"") != std::string_view::npos;
+              status == 200 && body.find("\"MachineAuthorized\":true") != std::string_view::npos;
           if (!registered.registered && failed_ == 0) {
             std::fprintf(stderr, "registration refused: %d %.*s\n", status,
                          static_cast<int>(std::min<std::size_t>(body.size(), 300)), body.data());

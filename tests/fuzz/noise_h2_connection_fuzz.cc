@@ -21,12 +21,6 @@ namespace {
 
 using namespace ringscale;  // NOLINT
 
-core::PrivateKey FixedKey(std::uint8_t seed) {
-  std::array<std::uint8_t, 32> raw{};
-  raw.fill(seed);
-  return core::PrivateKey::FromRaw(raw);
-}
-
 class Source final : public core::http::BodySource {
  public:
   Source(std::set<core::http::BodyWaker*>& wakers, core::http::BodyWaker& waker)
@@ -73,9 +67,11 @@ class Api final : public control::MachineApi {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const core::PrivateKey server_key = FixedKey(7);
-  static const core::PrivateKey ephemeral = FixedKey(9);
-  static const auto server_public = server_key.PublicAs<core::MachinePublic>();
+  // The transport keys of a handshake that is done.
+  std::array<std::uint8_t, 32> up{};
+  std::array<std::uint8_t, 32> down{};
+  up.fill(1);
+  down.fill(2);
   static core::tls::AeadPool pool(core::tls::AeadPool::Engine::kOpenSsl);
 
   FuzzedDataProvider input(data, size);
@@ -86,24 +82,21 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   limits.unregistered_per_source = 2;
   {
     control::ControlServer server(loop, pool, api, limits);
-    control::noise::Initiator initiator(FixedKey(1), server_public, input.ConsumeBool() ? 142 : 100,
-                                        FixedKey(2));
-    auto accepted = control::noise::Respond(server_key, initiator.initiation(), ephemeral);
-    auto client = initiator.Finish(accepted->response);
+    control::noise::Session client(down, up);
+    const std::uint16_t version = input.ConsumeBool() ? 142 : 100;
     testing::H2Client http(input.ConsumeBool() ? 65535 : 1 << 20);
     api.registered = input.ConsumeBool();
-    const std::uint16_t version = accepted->protocol_version;
     server.Accept(control::NoiseClient{.fd = core::Fd(),
                                        .remote = {core::IpAddress::V4(0xc0000201), 1},
-                                       .session = std::move(accepted->session),
-                                       .machine_key = accepted->machine_key,
+                                       .session = control::noise::Session(up, down),
+                                       .machine_key = core::MachinePublic{up},
                                        .protocol_version = version,
                                        .plaintext = input.ConsumeBool() ? http.TakeOutput() : "x"});
     const auto stream = loop.last_stream();
     const auto seal = [&](std::string_view text) {
       std::string wire;
       const std::array<std::string_view, 1> pieces{text};
-      if (!client->Seal(pieces, wire)) std::abort();
+      if (!client.Seal(pieces, wire)) std::abort();
       return wire;
     };
     while (input.remaining_bytes() > 0 && loop.IsOpen(stream)) {

@@ -25,16 +25,21 @@ std::string Binary() {
   return path != nullptr ? path : "build/dev/bin/ringscale";
 }
 
-// A port that was free a moment ago.
+// A port that was free a moment ago, below the range that outgoing connections use:
+// a client that dials a server which is down could be given that very port as its
+// own, connect to itself and keep the server from coming back.
 std::uint16_t FreePort() {
-  const core::Fd fd(socket(AF_INET, SOCK_STREAM, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) return 0;
-  getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length);
-  return ntohs(address.sin_port);
+  for (std::uint32_t i = 0; i < 10'000; ++i) {
+    const auto port = static_cast<std::uint16_t>(
+        20'000 + (static_cast<std::uint32_t>(getpid()) * 7 + i) % 10'000);
+    const core::Fd fd(socket(AF_INET, SOCK_STREAM, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return port;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -71,7 +76,9 @@ core::Result<> ServerProcess::Start() {
     int status = 0;
     if (waitpid(pid_, &status, WNOHANG) == pid_) {
       pid_ = -1;
-      return core::Fail(core::ErrorCode::kUnavailable, "the server ended:\n" + LogTail());
+      return core::Fail(
+          core::ErrorCode::kUnavailable,
+          "the server ended with wait status " + std::to_string(status) + ":\n" + LogTail());
     }
     poll(nullptr, 0, 5);
   }

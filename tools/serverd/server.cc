@@ -1,6 +1,7 @@
 #include "tools/serverd/server.h"
 
 #include <grp.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -85,6 +86,20 @@ void RunOn(core::engine::Loop& loop, std::move_only_function<void()> work) {
       })) {
     promise.get_future().wait();
   }
+}
+
+// The kernel takes the sockets of a process that was killed apart in the background
+// when io_uring was using them: for a moment its addresses stay taken.
+template <class Open>
+auto OpenPatiently(Open open) {
+  constexpr int kTries = 60;
+  constexpr int kPauseMillis = 50;
+  auto opened = open();
+  for (int i = 0; i < kTries && !opened && opened.error().code == core::ErrorCode::kConflict; ++i) {
+    poll(nullptr, 0, kPauseMillis);
+    opened = open();
+  }
+  return opened;
 }
 
 core::Result<core::net::UnixListener> OpenCommandSocket(const Config& config) {
@@ -233,7 +248,7 @@ core::Result<> Server::Impl::OpenSockets() {
   for (const auto& text : wanted) {
     const auto address = core::net::ParseListenAddress(text);
     if (!address) return core::Fail(address.error().code, "listen: " + address.error().message);
-    auto fd = core::net::OpenTcpListener(*address);
+    auto fd = OpenPatiently([&] { return core::net::OpenTcpListener(*address); });
     const std::uint16_t port = address->address.port;
     if (!fd) {
       // 443 was our own idea: clients of private addresses do without it.
@@ -265,7 +280,7 @@ core::Result<> Server::Impl::OpenSockets() {
     for (const auto& text : config_.derp.stun_listen) {
       const auto address = core::net::ParseListenAddress(text);
       if (!address) return core::Fail(address.error().code, "derp.stun_listen: " + text);
-      auto socket = core::net::OpenUdpSocket(*address);
+      auto socket = OpenPatiently([&] { return core::net::OpenUdpSocket(*address); });
       if (!socket) {
         return core::Fail(socket.error().code, "derp.stun_listen: " + socket.error().message);
       }
@@ -276,7 +291,7 @@ core::Result<> Server::Impl::OpenSockets() {
     const auto address = core::net::ParseListenAddress(config_.metrics.listen);
     if (!address)
       return core::Fail(address.error().code, "metrics.listen: " + address.error().message);
-    auto fd = core::net::OpenTcpListener(*address);
+    auto fd = OpenPatiently([&] { return core::net::OpenTcpListener(*address); });
     if (!fd) return core::Fail(fd.error().code, "metrics.listen: " + fd.error().message);
     metrics_listener_ = std::move(*fd);
   }
