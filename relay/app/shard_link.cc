@@ -12,10 +12,12 @@ constexpr std::size_t kMinMessagesPerLink = 512;
 
 }  // namespace
 
-ShardLinks::ShardLinks(std::uint16_t shards) : shards_(shards), links_(shards * shards) {
+ShardLinks::ShardLinks(std::uint16_t shards, std::size_t capacity)
+    : shards_(shards), links_(static_cast<std::size_t>(shards) * shards) {
   if (shards < 2) return;
-  const std::size_t capacity =
-      std::max(kMinMessagesPerLink, std::bit_floor(kMessagesPerShard / (shards - 1u)));
+  if (capacity == 0) {
+    capacity = std::max(kMinMessagesPerLink, std::bit_floor(kMessagesPerShard / (shards - 1u)));
+  }
   for (std::uint16_t from = 0; from < shards; ++from) {
     for (std::uint16_t to = 0; to < shards; ++to) {
       if (from == to) continue;

@@ -59,7 +59,8 @@ struct ShardLink {
 // All links between `shards` shards.
 class ShardLinks {
  public:
-  explicit ShardLinks(std::uint16_t shards);
+  // `capacity` (a power of two) of each link; 0 = what suits the number of shards.
+  explicit ShardLinks(std::uint16_t shards, std::size_t capacity = 0);
 
   [[nodiscard]] std::uint16_t shards() const { return shards_; }
   // Null for a shard and itself.

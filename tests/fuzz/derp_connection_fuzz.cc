@@ -47,6 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   options.shards = static_cast<std::uint16_t>(1 + (setup & 1));
   options.seed = input.Byte();
   options.ring = {.buffer_count = 8, .buffer_size = 1024};
+  options.link_capacity = 64;
   options.faults.short_receive = input.Byte() % 100;
   options.faults.slow_send = input.Byte() % 90;
   options.faults.stale = 5;

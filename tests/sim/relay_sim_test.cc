@@ -131,6 +131,7 @@ class Simulation {
         rng_.Chance(50) ? 3'000 : 100'000;
     options.limits.batch.bytes = rng_.Chance(50) ? 4'000 : 128 * 1024;
     options.limits.batch.pieces = rng_.Chance(50) ? 5 : 512;
+    options.link_capacity = std::size_t{8} << rng_.Below(8);
     options.limits.source_pairs = rng_.Chance(20) ? 4 : 10'000;
     return options;
   }

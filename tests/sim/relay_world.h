@@ -32,6 +32,7 @@ struct WorldOptions {
   relay::ShardLimits limits;
   relay::ShardTimes times;
   core::NodePublic server_key;
+  std::size_t link_capacity = 1024;
 };
 
 struct ConnectOptions {
@@ -59,7 +60,7 @@ class RelayWorld final : public relay::PresenceListener {
         rng_(options.seed),
         now_{core::Seconds(1000).ns},
         aead_(core::tls::AeadPool::Engine::kOpenSsl),
-        links_(options.shards),
+        links_(options.shards, options.link_capacity),
         placement_(options.shards) {
     for (std::uint16_t i = 0; i < options.shards; ++i) {
       inboxes_.push_back(std::make_unique<relay::Inbox>(1 << 16));
