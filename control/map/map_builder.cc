@@ -174,14 +174,12 @@ OutputPtr MapBuilder::FullMap(const Node& viewer, Audience& audience, const Clie
   }
   message.Text(",\"Peers\":[");
   AppendBlockInParts(message, *first, id, encoding);
-  core::SliceList pieces;
   for (const PeerGroup* group : audience.groups()) {
     for (const auto& block : group->blocks) {
       if (block.get() == first || only_viewer(*block)) continue;
-      index_.AppendBlock(*block, encoding, pieces);
+      message.Shared(index_.BlockPiece(*block, encoding));
     }
   }
-  for (const core::SharedSlice& piece : pieces) message.Shared(piece);
   const Fixed& fixed = fixed_[static_cast<std::size_t>(encoding)];
   message.Shared(fixed.end);
   message.EndMessage();

@@ -19,8 +19,8 @@ namespace ringscale::control {
 using NodeId = std::uint64_t;
 using UserId = std::uint64_t;
 
-// How an operation of the control plane answers: on the control thread, at the
-// latest when its change is on disk and applied; possibly before the call returns.
+// How an operation of the control plane answers: on the control thread, when its
+// change is on disk, applied and published; possibly before the call returns.
 template <class T = void>
 using Completion = std::move_only_function<void(core::Result<T>)>;
 
@@ -29,8 +29,8 @@ inline constexpr UserId kTaggedDevicesUser = 2147455555;
 
 struct Endpoint {
   core::SocketAddress address;
-  std::uint8_t type =
-      0;  // tailcfg.EndpointType: 1 local, 2 STUN, 3 portmapped, 4 STUN4LocalPort, 5 explicit
+  // tailcfg.EndpointType: 1 local, 2 STUN, 3 portmapped, 4 STUN4LocalPort, 5 explicit.
+  std::uint8_t type = 0;
   auto operator<=>(const Endpoint&) const = default;
 };
 

@@ -8,7 +8,7 @@ from lab import wait_until
 from peers import NEW, OLD, Client, Server, make_ca
 
 MIB = 1 << 20
-FULL_MAPS = "ringscale_map_full_maps_total"
+FULL_MAPS = 'ringscale_map_messages_total{kind="full"}'
 
 
 class Tailnet(Set):

@@ -55,10 +55,7 @@ TEST(CtlHelp, EveryCommandHasAPage) {
 // The repository's copies are made from the program: on a difference run this
 // test with RINGSCALE_WRITE_DOCS=1.
 void CompareWithFile(const std::string& text, const std::string& name) {
-  // ctest sets it; __FILE__ is no path from here when a compiler cache rewrote it.
-  const char* top = std::getenv("RINGSCALE_SOURCE_DIR");
-  ASSERT_NE(top, nullptr) << "run by ctest, or set RINGSCALE_SOURCE_DIR to the checkout";
-  const std::filesystem::path path = std::filesystem::path(top) / name;
+  const std::filesystem::path path = std::filesystem::path(RINGSCALE_SOURCE_DIR) / name;
   if (std::getenv("RINGSCALE_WRITE_DOCS") != nullptr) {
     std::filesystem::create_directories(path.parent_path());
     std::ofstream(path, std::ios::binary) << text;
