@@ -196,7 +196,7 @@ void ControlConnection::Pump() {
     const bool idle = wire.empty();
     if (!idle) server_.loop_.Send(stream_, std::move(wire));
     if (h2_.finished()) {
-      server_.stats_.closed_http2.Add();
+      (goaway_reason_ != nullptr ? *goaway_reason_ : server_.stats_.closed_http2).Add();
       std::string close = transport_.SealClose(server_.pool_);
       if (!close.empty()) server_.loop_.Send(stream_, std::move(close));
       End(true);
@@ -249,6 +249,16 @@ void ControlConnection::Close(core::Counter& counter) {
   End(false);
 }
 
+void ControlConnection::GoAway(core::Counter& reason) {
+  // The second time: the peer did not even take the first one.
+  if (goaway_reason_ == &reason) {
+    Close(reason);
+    return;
+  }
+  goaway_reason_ = &reason;
+  h2_.GoAway();
+}
+
 void ControlConnection::End(bool flush) {
   ended_ = true;
   if (stream_ != core::engine::StreamId{}) {
@@ -271,7 +281,10 @@ void ControlConnection::Sweep(core::Instant now) {
   if (h2_.open_streams() == 0) {
     const core::Duration limit =
         registered_ ? server_.limits_.idle_registered : server_.limits_.idle_unregistered;
-    if (now - last_active_ >= limit) Close(server_.stats_.closed_idle);
+    if (now - last_active_ >= limit) {
+      GoAway(server_.stats_.closed_idle);
+      Pump();
+    }
     return;
   }
   if (h2_.open_streams() == streams_.size()) {

@@ -31,7 +31,8 @@ class ControlConnection final : public core::engine::StreamHandler,
   void Pump();
   // Closes for reasons of time. `now` is the loop's.
   void Sweep(core::Instant now);
-  void GoAway() { h2_.GoAway(); }
+  // No new streams; closes, counted by `reason`, when the last one has ended.
+  void GoAway(core::Counter& reason);
   // Closes at once; `counter` says why. Safe at any time.
   void Close(core::Counter& counter);
 
@@ -86,6 +87,7 @@ class ControlConnection final : public core::engine::StreamHandler,
   std::vector<std::int32_t> streams_;  // dispatched and not closed
   std::vector<std::pair<std::int32_t, std::move_only_function<void()>>> gone_calls_;
   core::Counter* close_reason_ = nullptr;
+  core::Counter* goaway_reason_ = nullptr;
   core::Instant started_;
   core::Instant last_active_;  // when the last stream closed, or a request was complete
   // Since when every sweep has found a request that was not complete.

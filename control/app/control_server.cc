@@ -126,7 +126,7 @@ std::vector<std::shared_ptr<ControlConnection>> ControlServer::All() const {
 
 void ControlServer::BeginDrain() {
   draining_ = true;
-  for (const auto& [id, connection] : connections_) connection->GoAway();
+  for (const auto& connection : All()) connection->GoAway(stats_.closed_shutdown);
 }
 
 void ControlServer::CloseAll() {

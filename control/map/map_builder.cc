@@ -174,12 +174,14 @@ OutputPtr MapBuilder::FullMap(const Node& viewer, Audience& audience, const Clie
   }
   message.Text(",\"Peers\":[");
   AppendBlockInParts(message, *first, id, encoding);
+  core::SliceList pieces;
   for (const PeerGroup* group : audience.groups()) {
     for (const auto& block : group->blocks) {
       if (block.get() == first || only_viewer(*block)) continue;
-      message.Shared(index_.BlockPiece(*block, encoding));
+      index_.AppendBlock(*block, encoding, pieces);
     }
   }
+  for (const core::SharedSlice& piece : pieces) message.Shared(piece);
   const Fixed& fixed = fixed_[static_cast<std::size_t>(encoding)];
   message.Shared(fixed.end);
   message.EndMessage();

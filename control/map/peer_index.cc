@@ -200,6 +200,8 @@ void PeerIndex::ForgetPieces(const Peer& peer) {
 }
 
 void PeerIndex::ForgetWhole(Block& block) {
+  if (block.uses > 0) block.restless = block.uses < kRestlessUses;
+  block.uses = 0;
   block.whole.Forget();
   block.patches.Forget();
   for (Peer* peer : block.late) peer->late_fields = 0;
@@ -237,10 +239,17 @@ core::SharedSlice PeerIndex::MakePiece(Block& block, std::size_t first, std::siz
   return encoder_.Encode(encoding, std::move(text));
 }
 
-core::SharedSlice PeerIndex::BlockPiece(Block& block, Encoding encoding) {
+void PeerIndex::AppendBlock(Block& block, Encoding encoding, core::SliceList& pieces) {
   core::SharedSlice& form = block.whole.forms[static_cast<std::size_t>(encoding)];
+  ++block.uses;
+  if (form.owner == nullptr && block.restless && block.uses <= kRestlessUses) {
+    for (std::size_t first = 0; first < block.members.size(); first += kSubBlockPeers) {
+      pieces.push_back(BlockPart(block, first / kSubBlockPeers, encoding));
+    }
+    return;
+  }
   if (form.owner == nullptr) form = MakePiece(block, 0, block.members.size(), encoding);
-  return form;
+  pieces.push_back(form);
 }
 
 core::SharedSlice PeerIndex::LatePatches(Block& block, Encoding encoding) {

@@ -300,9 +300,23 @@ TEST_F(ControlApp, ClosesTheIdleSoonerWhenUnregistered) {
   loop.Advance(core::Seconds(40));
   EXPECT_TRUE(loop.IsOpen(registered->stream));
   EXPECT_FALSE(loop.IsOpen(unregistered->stream));
+  EXPECT_TRUE(unregistered->client.Feed(loop.TakeSent(unregistered->stream)));
+  EXPECT_TRUE(unregistered->client.http.goaway);
   loop.Advance(core::Seconds(600));
   EXPECT_EQ(server->connections(), 0u);
   EXPECT_EQ(server->stats().closed_idle.Value(), 2u);
+}
+
+TEST_F(ControlApp, ClosesTheIdleThatTakesNoGoodbye) {
+  const auto connected = Connect("192.0.2.2", false);
+  loop.hold_sends = true;
+  core::SliceList stuck{core::SharedSlice::Own(std::string(limits.send_high_water, 'x'))};
+  loop.Send(connected->stream, stuck);
+  loop.Advance(core::Seconds(32));
+  EXPECT_TRUE(loop.IsOpen(connected->stream));
+  loop.Advance(core::Seconds(5));
+  EXPECT_FALSE(loop.IsOpen(connected->stream));
+  EXPECT_EQ(server->stats().closed_idle.Value(), 1u);
 }
 
 TEST_F(ControlApp, AStreamKeepsItsConnection) {

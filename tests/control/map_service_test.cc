@@ -570,6 +570,8 @@ TEST_F(MapServiceTest, BlocksAreSharedAndOnlyTouchedOnesAreMadeAnew) {
   third->Drain();
   EXPECT_EQ(service->stats().compressions.Value() - after_first - for_second, 1U);
 
+  for (NodeId id = 200; id < 200 + kRestlessUses; ++id) Open(id)->Drain();
+
   tailnet.At(900).peer_hostinfo = R"({"OS":"plan9"})";
   tailnet.Replaced(900);
   Settle({first.get(), second.get(), third.get()});
@@ -607,6 +609,25 @@ TEST_F(MapServiceTest, BlocksAreSharedAndOnlyTouchedOnesAreMadeAnew) {
   sixth->Drain();
   EXPECT_LE(sixth->model.patch_entries, 1 + 8);
   ExpectConverged(*sixth, tailnet, policy);
+}
+
+TEST_F(MapServiceTest, BlocksThatChangeOftenAreSentInParts) {
+  tailnet.AddUser(1, "ann");
+  for (int i = 0; i < 600; ++i) tailnet.AddNode(1);
+  Start();
+  Open(1)->Drain();
+  std::uint64_t compressions = 0;
+  for (int i = 0; i < 20; ++i) {
+    tailnet.At(300).peer_hostinfo = R"({"OS":")" + std::to_string(i) + "\"}";
+    tailnet.Replaced(300);
+    const auto before = service->stats().compressions.Value();
+    auto client = Open(2);
+    client->Drain();
+    compressions = service->stats().compressions.Value() - before;
+    ExpectConverged(*client, tailnet, policy);
+    EXPECT_EQ(client->model.messages, 1);
+  }
+  EXPECT_EQ(compressions, 2U) << "the viewer's own frame and one part of 16 peers";
 }
 
 TEST_F(MapServiceTest, ManyChangedPeersAtOnce) {

@@ -277,10 +277,13 @@ void MapClientModel::ApplyPeers(core::json::Value root) {
 // --- TestClient ---
 
 TestClient::TestClient(MapServiceImpl& service, const FakeTailnet& tailnet, NodeId id, bool zstd)
+    : TestClient(service, id, tailnet.Request(id, zstd)) {}
+
+TestClient::TestClient(MapServiceImpl& service, NodeId id, const MapRequest& request)
     : model(id),
       id_(id),
-      zstd_(zstd),
-      stream_(service.Open(id, tailnet.Request(id, zstd), "192.0.2.1:8080", false, waker)) {}
+      zstd_(request.zstd),
+      stream_(service.Open(id, request, "192.0.2.1:8080", false, waker)) {}
 
 bool TestClient::PullOnce(std::size_t limit) {
   if (stream_ == nullptr || ended_) return false;
@@ -321,7 +324,7 @@ std::size_t TestClient::Drain(std::size_t limit) {
 
 // --- expectations ---
 
-Members ExpectedPeer(const FakeTailnet& tailnet, NodeId peer) {
+Members ExpectedPeer(const MapSource& tailnet, NodeId peer) {
   std::string json;
   AppendPeer(json, *tailnet.FindNode(peer), {"tailnet.internal", tailnet.PrimaryRoutes(peer)});
   Members members = ReadMembers(json);
@@ -329,17 +332,17 @@ Members ExpectedPeer(const FakeTailnet& tailnet, NodeId peer) {
   return members;
 }
 
-void ExpectConverged(const TestClient& client, const FakeTailnet& tailnet,
-                     const PolicyView& policy) {
+void ExpectConverged(const TestClient& client, const MapSource& tailnet, const PolicyView& policy) {
   const Node* viewer = tailnet.FindNode(client.id());
   ASSERT_NE(viewer, nullptr);
   const auto visible = policy.Visible(policy.ClassOfViewer(*viewer));
   std::map<NodeId, Members> expected;
-  for (const auto& [id, node] : tailnet.nodes()) {
+  tailnet.EachNode([&](const Node& node) {
     const PeerClass peer_class = policy.ClassOfPeer(node);
     const bool seen = std::find(visible.begin(), visible.end(), peer_class) != visible.end();
+    const NodeId id = node.row.id;
     if (id != client.id() && seen) expected[id] = ExpectedPeer(tailnet, id);
-  }
+  });
   std::map<NodeId, Members> known = client.model.peers;
   for (auto& [id, peer] : known) Normalise(peer);
   EXPECT_EQ(known.size(), expected.size()) << "viewer " << client.id();

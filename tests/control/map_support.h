@@ -106,6 +106,7 @@ class MapClientModel {
 class TestClient {
  public:
   TestClient(MapServiceImpl& service, const FakeTailnet& tailnet, NodeId id, bool zstd = true);
+  TestClient(MapServiceImpl& service, NodeId id, const MapRequest& request);
   // False when there was nothing (or the stream ended).
   bool PullOnce(std::size_t limit = 16384);
   // Until there is nothing more for now; returns the bytes.
@@ -134,9 +135,8 @@ std::optional<std::string> DecodeFrames(std::string_view bytes);
 Members ReadMembers(std::string_view json);
 
 // What `viewer` must know of `peer` when up to date.
-Members ExpectedPeer(const FakeTailnet& tailnet, NodeId peer);
+Members ExpectedPeer(const MapSource& tailnet, NodeId peer);
 // Fails the test unless the model equals the tailnet as `viewer` may see it.
-void ExpectConverged(const TestClient& client, const FakeTailnet& tailnet,
-                     const PolicyView& policy);
+void ExpectConverged(const TestClient& client, const MapSource& tailnet, const PolicyView& policy);
 
 }  // namespace ringscale::control::testing

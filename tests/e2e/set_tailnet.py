@@ -194,7 +194,8 @@ class HttpsCertificate(Tailnet):
     def make_server(cls, host):
         ca, cert, key = make_ca(host.dir / "pki", ["ctl.example.test", host.ip])
         cls.client_env = {"SSL_CERT_FILE": str(ca)}
-        return Server(host, f"https://{host.ip}:443", config=json_toml(
+        # The server dials its own relay as a client would, so it needs the same roots.
+        return Server(host, f"https://{host.ip}:443", env=cls.client_env, config=json_toml(
             listen=[":443"], server_url=f"https://{host.ip}:443",
             tls={"cert": str(cert), "key": str(key)}))
 

@@ -156,6 +156,10 @@ class FrontOnLoop : public ::testing::TestWithParam<Variant> {
     handlers.handle = [this](FrontRequest request, HttpResponder responder) {
       // Answered by a thread of its own, as the admin API is.
       const std::lock_guard lock(workers_mutex);
+      if (request.http.path == "/held") {
+        held.set_value(std::move(responder));
+        return;
+      }
       workers.emplace_back([path = request.http.path, answer = std::move(responder)]() mutable {
         answer.Send(core::http::TextResponse(200, "page " + path));
       });
@@ -208,6 +212,7 @@ class FrontOnLoop : public ::testing::TestWithParam<Variant> {
   FrontShared shared{FrontLimits{}};
   EchoApi api;
   std::promise<relay::LoggedInClient> relay_client;
+  std::promise<HttpResponder> held;
   std::mutex workers_mutex;
   std::vector<std::thread> workers;
   core::Fd listener;
@@ -231,6 +236,17 @@ TEST_P(FrontOnLoop, AnswersRequestsFromOtherThreads) {
   while (dialer.ReadSome()) {
   }
   EXPECT_TRUE(dialer.received().ends_with("page /end\n"));
+}
+
+TEST_P(FrontOnLoop, AnAnswerMayComeAfterTheEnd) {
+  Dialer dialer(port, GetParam().tls);
+  dialer.Write(Get("/held"));
+  HttpResponder responder = held.get_future().get();
+  RunOn(front_thread->loop(), [&] { front.reset(); });
+  responder.Send(core::http::TextResponse(200, "late"));
+  while (dialer.ReadSome()) {
+  }
+  EXPECT_EQ(dialer.received(), "");
 }
 
 TEST_P(FrontOnLoop, ManyConnectionsAtOnce) {

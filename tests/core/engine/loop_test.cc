@@ -664,6 +664,18 @@ TEST_P(LoopTest, PostIsBoundedAndRefusedAfterTheEnd) {
   EXPECT_FALSE(loop().Post([] {}));
 }
 
+TEST_P(LoopTest, RunsAgainAfterStop) {
+  for (int round = 1; round <= 3; ++round) {
+    int runs = 0;
+    loop().After(Millis(1), [&] {
+      ++runs;
+      loop().Stop();
+    });
+    Run();
+    EXPECT_EQ(runs, 1) << "round " << round;
+  }
+}
+
 TEST_P(LoopTest, ATaskMayPostAgain) {
   int rounds = 0;
   std::function<void()> again = [&] {

@@ -8,19 +8,12 @@ namespace ringscale::serverd {
 
 // --- answers ---
 
-HttpResponder::HttpResponder(std::shared_ptr<Front*> front, core::engine::Loop& loop,
-                             std::thread::id thread, std::uint64_t connection,
+HttpResponder::HttpResponder(std::shared_ptr<FrontHandle> front, std::uint64_t connection,
                              std::uint64_t request)
-    : front_(std::move(front)),
-      loop_(&loop),
-      thread_(thread),
-      connection_(connection),
-      request_(request) {}
+    : front_(std::move(front)), connection_(connection), request_(request) {}
 
 HttpResponder::HttpResponder(HttpResponder&& other) noexcept
     : front_(std::exchange(other.front_, nullptr)),
-      loop_(other.loop_),
-      thread_(other.thread_),
       connection_(other.connection_),
       request_(other.request_) {}
 
@@ -28,8 +21,6 @@ HttpResponder& HttpResponder::operator=(HttpResponder&& other) noexcept {
   if (this == &other) return *this;
   SendNothing();
   front_ = std::exchange(other.front_, nullptr);
-  loop_ = other.loop_;
-  thread_ = other.thread_;
   connection_ = other.connection_;
   request_ = other.request_;
   return *this;
@@ -44,16 +35,22 @@ void HttpResponder::SendNothing() {
 }
 
 void HttpResponder::Send(core::http::HttpResponse response) {
-  auto front = std::exchange(front_, nullptr);
-  if (front == nullptr) return;
-  if (std::this_thread::get_id() == thread_) {
-    if (*front != nullptr) (*front)->Deliver(connection_, request_, std::move(response));
+  const auto handle = std::exchange(front_, nullptr);
+  if (handle == nullptr) return;
+  if (std::this_thread::get_id() == handle->thread) {
+    if (handle->front != nullptr) {
+      handle->front->Deliver(connection_, request_, std::move(response));
+    }
     return;
   }
+  const std::lock_guard lock(handle->mutex);
+  if (handle->loop == nullptr) return;
   // When the queue is full the connection ends by its deadline.
-  (void)loop_->Post([front = std::move(front), connection = connection_, request = request_,
-                     answer = std::move(response)]() mutable {
-    if (*front != nullptr) (*front)->Deliver(connection, request, std::move(answer));
+  (void)handle->loop->Post([handle, connection = connection_, request = request_,
+                            answer = std::move(response)]() mutable {
+    if (handle->front != nullptr) {
+      handle->front->Deliver(connection, request, std::move(answer));
+    }
   });
 }
 
@@ -66,12 +63,18 @@ Front::Front(core::engine::Loop& loop, FrontShared& shared, const FrontOptions& 
       options_(options),
       handlers_(std::move(handlers)),
       noise_public_(options.noise_key->PublicAs<core::MachinePublic>()),
-      thread_(std::this_thread::get_id()),
       gate_(shared.limits.handshakes),
-      alive_(std::make_shared<Front*>(this)) {}
+      handle_(std::make_shared<FrontHandle>()) {
+  handle_->loop = &loop;
+  handle_->front = this;
+}
 
 Front::~Front() {
-  *alive_ = nullptr;
+  handle_->front = nullptr;
+  {
+    const std::lock_guard lock(handle_->mutex);
+    handle_->loop = nullptr;
+  }
   while (!connections_.empty()) {
     const auto connection = connections_.begin()->second;
     connection->Close(nullptr);
@@ -79,8 +82,8 @@ Front::~Front() {
 }
 
 void Front::Listen(int listening_fd) {
-  loop_.Listen(listening_fd, [alive = alive_](core::Fd fd, const core::SocketAddress& peer) {
-    if (*alive != nullptr) (*alive)->Accept(std::move(fd), peer);
+  loop_.Listen(listening_fd, [handle = handle_](core::Fd fd, const core::SocketAddress& peer) {
+    if (handle->front != nullptr) handle->front->Accept(std::move(fd), peer);
   });
 }
 
@@ -147,8 +150,8 @@ void Front::EndTurn(FrontConnection& connection) {
 
 void Front::ScheduleHandshakes(core::Duration delay) {
   if (std::exchange(handshakes_scheduled_, true)) return;
-  const auto task = [alive = alive_] {
-    if (*alive != nullptr) (*alive)->RunHandshakes();
+  const auto task = [handle = handle_] {
+    if (handle->front != nullptr) handle->front->RunHandshakes();
   };
   // As a task of its own: what has arrived meanwhile is seen first, so that the
   // newest can be chosen.
@@ -178,7 +181,7 @@ void Front::RunHandshakes() {
 // --- requests ---
 
 HttpResponder Front::MakeResponder(const FrontConnection& connection, std::uint64_t request) {
-  return HttpResponder(alive_, loop_, thread_, connection.id(), request);
+  return HttpResponder(handle_, connection.id(), request);
 }
 
 std::size_t Front::BodyLimit(const core::http::HttpRequest& head) const {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -35,6 +36,14 @@ namespace ringscale::serverd {
 class Front;
 class FrontConnection;
 
+// How answers find back to a front that may be gone by then.
+struct FrontHandle {
+  std::mutex mutex;
+  core::engine::Loop* loop = nullptr;  // under the mutex; null once the front is gone
+  Front* front = nullptr;              // on the loop's thread; null likewise
+  const std::thread::id thread = std::this_thread::get_id();
+};
+
 // An ordinary request, complete with its body.
 struct FrontRequest {
   core::http::HttpRequest http;
@@ -49,8 +58,8 @@ struct FrontRequest {
 // destroyed without an answer. The connection may be gone by then.
 class HttpResponder {
  public:
-  HttpResponder(std::shared_ptr<Front*> front, core::engine::Loop& loop, std::thread::id thread,
-                std::uint64_t connection, std::uint64_t request);
+  HttpResponder(std::shared_ptr<FrontHandle> front, std::uint64_t connection,
+                std::uint64_t request);
   HttpResponder(HttpResponder&& other) noexcept;
   HttpResponder& operator=(HttpResponder&& other) noexcept;
   HttpResponder(const HttpResponder&) = delete;
@@ -62,9 +71,7 @@ class HttpResponder {
  private:
   void SendNothing();
 
-  std::shared_ptr<Front*> front_;  // *front_ is read on the front's thread only
-  core::engine::Loop* loop_;
-  std::thread::id thread_;
+  std::shared_ptr<FrontHandle> front_;  // null: answered
   std::uint64_t connection_;
   std::uint64_t request_;
 };
@@ -187,7 +194,6 @@ class Front {
   const FrontOptions options_;
   const FrontHandlers handlers_;
   const core::MachinePublic noise_public_;
-  const std::thread::id thread_;
   std::atomic<std::shared_ptr<const core::tls::ServerContext>> tls_context_;
   core::tls::AeadPool pool_;
   FrontStats stats_;
@@ -196,7 +202,7 @@ class Front {
   bool draining_ = false;
   std::unordered_map<std::uint64_t, std::shared_ptr<FrontConnection>> connections_;
   std::uint64_t next_id_ = 1;
-  std::shared_ptr<Front*> alive_;  // *alive_ becomes null with the front
+  const std::shared_ptr<FrontHandle> handle_;
 };
 
 }  // namespace ringscale::serverd
