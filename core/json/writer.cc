@@ -117,6 +117,10 @@ Writer& Writer::Value(double value) {
   // Large ones with an exponent: as plain digits they would read as integers, and
   // most parsers refuse those beyond 64 bits.
   constexpr double kExactIntegers = 9007199254740992.0;  // 2^53
+  if (value == 0 && std::signbit(value)) {  // "-0" would read as an integer without a sign
+    out_.append("-0.0");
+    return *this;
+  }
   char digits[32];
   const auto end =
       std::abs(value) < kExactIntegers

@@ -110,6 +110,12 @@ TEST(JsonReader, CompactKeepsEverything) {
             R"({"a":[1,-2.5,{"x":"\u003c"}],"b":null,"c":{"d":false}})");
 }
 
+TEST(JsonReader, CompactNumbersReadTheSameAgain) {
+  Parser parser;
+  EXPECT_EQ(parser.Parse("[-0.0, -2e-400, 2e60, -9007199254740993.0, 0.1, -7]")->Compact(),
+            "[-0.0,-0.0,2e+60,-9.007199254740992e+15,0.1,-7]");
+}
+
 TEST(JsonReader, Limits) {
   Parser parser;
   EXPECT_EQ(parser.Parse("[1,2,3]", {.max_bytes = 6}).error().code, ErrorCode::kLimit);
