@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -57,6 +58,13 @@ def why_not():
     return None
 
 
+def ignore_sockets(folder, names):
+    """Of a folder, what cannot be copied as a file."""
+    paths = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
+    return [name for name, mode in paths.items()
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))]
+
+
 class Host:
     """One namespace with an interface eth0 on the lab's bridge."""
 
@@ -68,8 +76,11 @@ class Host:
         self.processes = []
         self.dir = lab.dir / name
         self.dir.mkdir()
-        self.etc = pathlib.Path("/etc/netns") / self.ns
-        self.etc.mkdir(parents=True, exist_ok=True)
+        # Its own /etc: clients rewrite resolv.conf and keep a copy beside it.
+        self.etc = self.dir / "etc"
+        shutil.copytree("/etc", self.etc, symlinks=True, ignore=ignore_sockets)
+        for name in ("resolv.conf", "hosts"):
+            (self.etc / name).unlink(missing_ok=True)
         (self.etc / "resolv.conf").write_text("# no resolver in this lab\n")
         self.write_hosts()
         run("ip", "netns", "add", self.ns)
@@ -101,7 +112,8 @@ class Host:
             hosts.write(f"{address} {name}\n")
 
     def command(self, *command):
-        return ["ip", "netns", "exec", self.ns, *map(str, command)]
+        return ["ip", "netns", "exec", self.ns, "sh", "-c", 'mount --bind "$0" /etc && exec "$@"',
+                str(self.etc), *map(str, command)]
 
     def run(self, *command, **kwargs):
         return run(*self.command(*command), **kwargs)
@@ -144,7 +156,6 @@ class Host:
                 process.kill()
                 process.wait()
         subprocess.run(["ip", "netns", "del", self.ns], capture_output=True)
-        shutil.rmtree(self.etc, ignore_errors=True)
 
 
 class Lab:

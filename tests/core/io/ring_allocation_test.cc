@@ -62,11 +62,16 @@ TYPED_TEST(RingAllocations, NoneWhileBytesFlow) {
     while (missing > 0) {
       const std::size_t count = this->ring().Turn(out, Seconds(1));
       for (std::size_t i = 0; i < count; ++i) {
-        if (out[i].has_buffer) {
+        const Completion& done = out[i];
+        if (done.has_buffer) {
           ++received;
-          this->ring().ReturnBuffer(out[i].buffer_id);
+          this->ring().ReturnBuffer(done.buffer_id);
         }
-        --missing;
+        if (done.has_buffer || done.token.op() == 2) --missing;
+        // Linux 6.1 looks for a buffer once more after the last one was filled.
+        if (done.token.op() == 1 && !done.more) {
+          this->ring().ReceiveMultishot(pairs[done.token.slot()].near.get(), done.token);
+        }
       }
     }
   }
