@@ -22,6 +22,7 @@ CLIENTS = pathlib.Path(os.environ.get(
 NEW = "v1.102.5"
 OLD = "v1.80.3"
 PINNED = "v1.82.0"  # the first release that knows the pin
+TOO_OLD = "v1.78.3"  # below the oldest that is served
 
 
 class Server:
@@ -52,7 +53,7 @@ class Server:
             if self.process.poll() is not None:
                 raise LabError(f"the server ended with {self.process.returncode}:\n"
                                f"{self.log_text()[-2000:]}")
-            return self.cli("health", check=False).returncode == 0
+            return self.cli("users", "list", check=False).returncode == 0
         wait_until("the server answers on its socket", ready, timeout)
 
     def cli(self, *arguments, check=True, timeout=60, **kwargs):

@@ -29,16 +29,17 @@ constexpr std::string_view kPinPrefix = "sha256-raw:";
 class Dialled {
  public:
   static core::Result<Dialled> Connect(const RelayTarget& target, core::Instant deadline) {
+    const std::string& address = target.address.empty() ? target.host : target.address;
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* list = nullptr;
     const int status =
-        getaddrinfo(target.host.c_str(), std::to_string(target.port).c_str(), &hints, &list);
+        getaddrinfo(address.c_str(), std::to_string(target.port).c_str(), &hints, &list);
     if (status != 0) {
-      return Fail(ErrorCode::kNotFound, target.host + ": " + gai_strerror(status));
+      return Fail(ErrorCode::kNotFound, address + ": " + gai_strerror(status));
     }
     const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(list, &freeaddrinfo);
-    core::Error last{ErrorCode::kUnavailable, target.host + ": no address"};
+    core::Error last{ErrorCode::kUnavailable, address + ": no address"};
     for (const addrinfo* entry = list; entry != nullptr; entry = entry->ai_next) {
       core::Fd fd(socket(entry->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
       if (!fd.valid()) continue;
@@ -51,7 +52,7 @@ class Dialled {
         if (error == 0) return dialled;
         errno = error;
       }
-      last = core::FailErrno("connect to " + target.host + ":" + std::to_string(target.port), errno)
+      last = core::FailErrno("connect to " + address + ":" + std::to_string(target.port), errno)
                  .error();
     }
     return std::unexpected(last);

@@ -14,7 +14,8 @@
 namespace ringscale::serverd {
 
 struct RelayTarget {
-  std::string host;  // name or address that is dialled
+  std::string host;     // name or address, as in URLs and certificates
+  std::string address;  // what is dialled; empty: `host`
   std::uint16_t port = 443;
   std::string cert_name;  // "sha256-raw:<hex>", or empty: the system's trust store
 };

@@ -482,6 +482,7 @@ RelayTarget Server::Impl::OwnRelay() {
     target.host = "127.0.0.1";
     target.port = http_port_ != 0 ? http_port_ : 443;
   }
+  target.address = !config_.derp.ipv4.empty() ? config_.derp.ipv4 : config_.derp.ipv6;
   if (PinBelongsIntoMap(config_)) {
     const std::lock_guard lock(certificate_mutex_);
     target.cert_name = "sha256-raw:" + certificate_->leaf_sha256_hex();
@@ -497,7 +498,8 @@ core::Result<> Server::Impl::StartProber() {
   prober_ = std::make_unique<RelayProber>(
       [this] { return OwnRelay(); },
       [this](const RelayTarget& target, const core::Result<>& outcome) {
-        const std::string where = target.host + ":" + std::to_string(target.port);
+        const std::string where = (target.address.empty() ? target.host : target.address) + ":" +
+                                  std::to_string(target.port);
         const std::string text =
             outcome ? ""
                     : "clients cannot use the relay at " + where + ": " + outcome.error().message;

@@ -1,0 +1,240 @@
+"""What operators meet: relays that clients cannot reach, DERP maps from elsewhere,
+clients that vanish or are too old, other relays that ask about nodes, old scripts."""
+
+import json
+import signal
+import sys
+
+from case import Set
+from lab import LabError, wait_until
+from peers import NEW, OLD, TOO_OLD, Client, Server, make_ca
+
+
+def toml(tables):
+    """{table: {key: value}} as TOML: JSON strings, numbers, booleans and lists are TOML too."""
+    return "\n".join(f"{table}.{key} = {json.dumps(value)}" if table else f"{key} = {json.dumps(value)}"
+                     for table, keys in tables.items() for key, value in keys.items()) + "\n"
+
+
+class RelayOutOfReach(Set):
+    """The server dials its own relay as clients do, and names who has none."""
+
+    versions = (NEW,)
+
+    @classmethod
+    def build(cls):
+        host = cls.lab.host("srv")
+        cls.ca, cert, key = make_ca(host.dir / "pki", ["ctl.example.test", host.ip])
+        cls.server = Server(host, f"https://{host.ip}:443", config=toml({
+            "": {"server_url": f"https://{host.ip}:443", "listen": [":443"]},
+            "tls": {"cert": str(cert), "key": str(key)},
+            "derp": {"ipv4": "192.168.77.250"}}))
+        cls.server.start()
+        cls.a = Client(cls.lab.host("a"), NEW, env={"SSL_CERT_FILE": str(cls.ca)})
+
+    def health(self):
+        shown = self.server.cli("health", check=False)
+        return shown.stdout + shown.stderr
+
+    def test_01_health_says_so(self):
+        wait_until("the probe has failed", lambda: "192.168.77.250" in self.health())
+        page = self.server.host.run("curl", "-sSk", f"{self.server.url}/health").stdout
+        self.assertIn("192.168.77.250", json.loads(page)["problems"][0])
+        self.assertIn("clients cannot use the relay at 192.168.77.250", self.server.log_text())
+
+    def test_02_a_node_without_relay_is_named(self):
+        self.a.up(self.server.url, key=self.server.auth_key())
+        self.a.wait_running()
+        wait_until("the log names the node", lambda: [
+            line for line in self.server.log_text().splitlines()
+            if "relay" in line and "node=" in line and "warn" in line], 60, 1)
+        shown = self.server.cli("nodes", "show", "-i", self.server.node("a")["id"]).stdout
+        self.assertRegex(shown, r"(?i)no .*relay|relay.*not|not.*relay")
+
+    def test_03_well_again(self):
+        """With roots that know the certificate and an address that is right."""
+        self.server.write_config(self.server.config.read_text().replace(
+            'derp.ipv4 = "192.168.77.250"\n', ""))
+        self.server.env = {"SSL_CERT_FILE": str(self.ca)}
+        self.server.stop()
+        self.server.start()
+        wait_until("the server is well", lambda: "relay" not in self.health())
+        wait_until("the node has its relay", lambda: self.server.json(
+            "nodes", "show", "-i", self.server.node("a")["id"])["relayConnected"], 60)
+
+
+class DerpSources(Set):
+    """Regions from files and from the web beside the embedded one."""
+
+    versions = (NEW, OLD)
+
+    @classmethod
+    def build(cls):
+        host = cls.lab.host("srv")
+        cls.folder = host.dir / "maps"
+        cls.folder.mkdir()
+        cls.region("extra.json", 901, "file")
+        (cls.folder / "extra.yaml").write_text(
+            "regions:\n  902:\n    regionid: 902\n    regioncode: yaml\n    regionname: Yaml\n"
+            "    nodes:\n      - name: 902a\n        regionid: 902\n"
+            "        hostname: derp.example.test\n        ipv4: 203.0.113.9\n")
+        cls.region("web.json", 903, "web")
+        host.start(sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "8000",
+                   "--directory", cls.folder, log="http.log")
+        cls.server = Server(host, f"http://{host.ip}:8080", config=toml({"derp": {
+            "paths": [str(cls.folder / "extra.json"), str(cls.folder / "extra.yaml"),
+                      str(cls.folder / "missing.json")],
+            "urls": ["http://127.0.0.1:8000/web.json", "http://127.0.0.1:8001/nobody.json"]}}))
+        cls.server.start()
+        cls.clients = [Client(cls.lab.host("a"), NEW), Client(cls.lab.host("b"), OLD)]
+
+    @classmethod
+    def region(cls, name, number, code):
+        (cls.folder / name).write_text(json.dumps({"Regions": {str(number): {
+            "RegionID": number, "RegionCode": code, "RegionName": code.title(), "Nodes": [
+                {"Name": f"{number}a", "RegionID": number, "HostName": "derp.example.test",
+                 "IPv4": "203.0.113.8"}]}}}))
+
+    def regions(self, client):
+        derp_map = json.loads(client.cli("debug", "derp-map").stdout)
+        return {int(i): r["RegionCode"] for i, r in derp_map["Regions"].items()}
+
+    def test_01_all_good_ones_arrive(self):
+        key = self.server.auth_key("--reusable")
+        for client in self.clients:
+            client.up(self.server.url, key=key)
+            client.wait_running()
+            wait_until(f"{client.name} knows every region", lambda c=client: self.regions(c) == {
+                901: "file", 902: "yaml", 903: "web", 999: "ringscale"})
+        log = self.server.log_text()
+        self.assertIn("missing.json", log)
+        self.assertIn("nobody.json", log)
+
+    def test_02_a_reload_reaches_running_clients(self):
+        (self.folder / "extra.json").write_text('{"Regions": {"902": null}}')
+        self.region("web.json", 904, "other")
+        self.server.process.send_signal(signal.SIGHUP)
+        for client in self.clients:
+            wait_until(f"{client.name} knows the new regions", lambda c=client: 902 in self.regions(c)
+                       and self.regions(c).get(904) == "other" and 901 not in self.regions(c))
+
+    def test_03_a_broken_file_changes_nothing(self):
+        before = self.regions(self.clients[0])
+        (self.folder / "extra.yaml").write_text("regions: [")
+        self.server.process.send_signal(signal.SIGHUP)
+        wait_until("the log says so", lambda: [
+            line for line in self.server.log_text().splitlines()
+            if "extra.yaml" in line and "warn" in line])
+        self.assertEqual(self.regions(self.clients[0]), before)
+
+
+class Vanishing(Set):
+    """Clients that go without a word, and clients that do not know the server."""
+
+    versions = (NEW, OLD)
+
+    @classmethod
+    def build(cls):
+        cls.server = Server(cls.lab.host("srv"), "http://192.168.77.1:8080")
+        cls.server.start()
+        cls.a = Client(cls.lab.host("a"), NEW)
+        cls.b = Client(cls.lab.host("b"), OLD)
+
+    def online(self, name):
+        return self.server.node(name)["online"]
+
+    def test_01_back_within_ten_seconds_was_never_away(self):
+        key = self.server.auth_key("--reusable")
+        for client in (self.a, self.b):
+            client.up(self.server.url, key=key)
+            client.wait_running()
+        self.a.wait_peer("b")
+        watch = self.a.host.start(self.a.bin / "tailscale", f"--socket={self.a.socket}", "debug",
+                                  "watch-ipn", "--netmap", log="watch.log")
+        self.b.stop(signal.SIGKILL)
+        self.b.start()
+        self.b.wait_running()
+        self.b.wait_peer("a")
+        self.a.ping(self.b.ip(), "direct")
+        watch.terminate()
+        watch.wait()
+        self.assertTrue(self.a.peers()["b"]["Online"])
+        self.assertNotIn('"Online": false', (self.a.host.dir / "watch.log").read_text())
+
+    def test_02_unplugged_is_offline(self):
+        self.b.host.unplug()
+        wait_until("the server knows that b is gone", lambda: not self.online("b"), 85, 1)
+        wait_until("a knows too", lambda: not self.a.peers()["b"]["Online"])
+        self.b.host.plug()
+        wait_until("b is back", lambda: self.online("b"), 60)
+        self.a.wait_peer("b")
+
+    def test_03_ssh_can_be_offered(self):
+        for client, other in ((self.a, self.b), (self.b, self.a)):
+            client.cli("set", "--ssh")
+            wait_until(f"{other.name} knows {client.name}'s host keys",
+                       lambda c=client, o=other: o.peers()[c.name].get("sshHostKeys"))
+            client.cli("set", "--ssh=false")
+
+    def test_04_nodes_that_the_server_does_not_know(self):
+        """Another database behind the same URL: the clients say so, `up` works."""
+        self.server.stop()
+        (self.server.data / "ringscale.db").unlink()
+        self.server.start()
+        for client in (self.a, self.b):
+            wait_until(f"{client.name} is logged out",
+                       lambda c=client: c.backend_state() == "NeedsLogin", 60)
+            client.up(self.server.url, "--force-reauth", key=self.server.auth_key())
+            client.wait_running()
+        self.a.wait_peer("b")
+        self.a.ping(self.b.ip(), "direct")
+
+    def test_05_too_old_a_client_is_told(self):
+        old = Client(self.lab.host("old"), TOO_OLD)
+        refused = old.up(self.server.url, key=self.server.auth_key(), check=False, timeout=15)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertRegex(refused.stdout + refused.stderr, r"1\.80")
+
+
+class Scripts(Set):
+    """headscale's forms of commands, and other relays that ask about nodes."""
+
+    versions = (NEW,)
+
+    @classmethod
+    def build(cls):
+        cls.server = Server(cls.lab.host("srv"), "http://192.168.77.1:8080")
+        cls.server.start()
+        cls.a = Client(cls.lab.host("a"), NEW)
+
+    def test_01_register_in_headscales_words(self):
+        self.server.cli("namespaces", "create", "alice")
+        process, url = self.a.up_interactive(self.server.url)
+        self.server.cli("nodes", "register", "--user", "alice", "--key", url.rsplit("/", 1)[1])
+        self.assertEqual(process.wait(60), 0)
+        self.a.wait_running()
+        self.assertEqual([n["name"] for n in self.server.json("machines", "ls")], ["a"])
+
+    def test_02_routes_in_old_words(self):
+        self.a.cli("set", "--advertise-routes=10.9.0.0/24")
+        wait_until("the server knows the route",
+                   lambda: "10.9.0.0/24" in self.server.node("a")["availableRoutes"])
+        routes = self.server.json("routes", "list")
+        self.server.cli("routes", "enable", "-r", routes[0]["id"])
+        self.assertEqual(self.server.node("a")["approvedRoutes"], ["10.9.0.0/24"])
+
+    def verify(self, key):
+        body = json.dumps({"NodePublic": key, "Source": "203.0.113.1"})
+        answer = self.server.host.run("curl", "-sS", "--fail-with-body", "-d", body,
+                                      f"{self.server.url}/verify").stdout
+        return json.loads(answer)["Allow"]
+
+    def test_03_verify(self):
+        known = self.a.status()["Self"]["PublicKey"]
+        self.assertTrue(self.verify(known))
+        self.assertFalse(self.verify("nodekey:" + "7" * 64))
+        self.server.cli("nodes", "delete", "-i", self.server.node("a")["id"], "--force")
+        self.assertFalse(self.verify(known))
+        with self.assertRaises(LabError):
+            self.verify("no key")
+        self.assertEqual(self.server.cli("users", "list").returncode, 0)
