@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/json/writer.h"
+#include "core/net/listener.h"
 #include "core/obs/log.h"
 #include "storage/backup.h"
 #include "tools/ctl/commands.h"
@@ -67,6 +68,8 @@ void BlockServerSignals() {
 
 int Serve(const ctl::ServeFlags& flags) {
   BlockServerSignals();
+  auto activated = core::net::TakeActivatedSockets();
+  if (!activated) return Complain(activated.error());
   const auto overrides = OverridesOf(flags);
   auto config = serverd::LoadConfig(overrides);
   if (!config) return Complain(config.error());
@@ -75,7 +78,8 @@ int Serve(const ctl::ServeFlags& flags) {
   const auto build = Build();
   auto server = serverd::Server::Start(
       std::move(*config), {.version = build.version, .version_json = VersionJson(build)},
-      [overrides] { return serverd::LoadConfig(overrides); });
+      [overrides] { return serverd::LoadConfig(overrides); },
+      {.activated = std::move(*activated), .take_over = flags.take_over});
   if (!server) return Complain(server.error());
   if (people_read) {
     core::FlushLog();

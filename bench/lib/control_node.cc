@@ -283,13 +283,17 @@ void ControlNode::FeedHttp2(std::string_view plaintext) {
     return;
   }
   if (plaintext.empty() || http2_ == nullptr) return;
+  feeding_ = true;
   const auto taken = nghttp2_session_mem_recv(
       http2_, reinterpret_cast<const std::uint8_t*>(plaintext.data()), plaintext.size());
+  feeding_ = false;
   if (taken < 0) Fail(std::string("HTTP/2: ") + nghttp2_strerror(static_cast<int>(taken)));
 }
 
 void ControlNode::Flush() {
-  if (http2_ == nullptr || !session_) return;
+  // nghttp2 must not be asked for output from inside its callbacks; whoever feeds
+  // it flushes afterwards.
+  if (http2_ == nullptr || !session_ || feeding_) return;
   std::string wire;
   while (true) {
     const std::uint8_t* data = nullptr;

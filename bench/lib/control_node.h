@@ -98,6 +98,7 @@ class ControlNode : public core::engine::StreamHandler {
   std::vector<std::unique_ptr<Exchange>> exchanges_;
   std::string early_;  // until the early payload has been told from HTTP/2
   bool early_done_ = false;
+  bool feeding_ = false;     // inside nghttp2: answers are being told
   std::string partial_map_;  // an incomplete framed message
   std::uint64_t bytes_received_ = 0;
 };

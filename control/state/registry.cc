@@ -67,9 +67,12 @@ core::Result<> Registry::Load() {
       });
   if (!loaded) return core::Forward(loaded);
   // Nodes after the users they belong to, whatever the order of the tables.
+  std::map<NodeId, std::vector<core::IpPrefix>> served;
   for (auto& row : rows) {
+    served.emplace(row.id, std::exchange(row.primary_routes, {}));
     if (auto result = LoadNode(std::move(row)); !result) return core::Forward(result);
   }
+  RestorePrimaries(served);
   for (const auto& [id, key] : keys_) {
     if (key.user_id != 0 && !users_.contains(key.user_id)) {
       return std::unexpected(RowError("pre-auth key", id, "its user does not exist"));
@@ -154,11 +157,25 @@ core::Result<> Registry::LoadNode(storage::NodeRow row) {
   if (was_online) {
     node.online = true;
     SetDeadline(DeadlineKind::kOffline, id, options_.restart_grace);
-    primaries_.Update(id, SubnetRoutes(node));
   } else if (node.row.ephemeral) {
     SetDeadline(DeadlineKind::kEphemeral, id, options_.ephemeral_timeout);
   }
   return {};
+}
+
+void Registry::RestorePrimaries(const std::map<NodeId, std::vector<core::IpPrefix>>& served) {
+  // Who served a route before is the first to offer it, so it stays the one.
+  for (const auto& [id, routes] : served) {
+    const Node& node = *FindNode(id);
+    if (!node.online) continue;
+    std::vector<core::IpPrefix> still = SubnetRoutes(node);
+    std::erase_if(still,
+                  [&](const auto& route) { return !std::ranges::binary_search(routes, route); });
+    primaries_.Update(id, still);
+  }
+  for (const auto& [id, node] : nodes_.all()) {
+    if (node.online) primaries_.Update(id, SubnetRoutes(node));
+  }
 }
 
 // --- listeners ---
@@ -233,6 +250,7 @@ void Registry::PutNode(storage::WriteBatch& batch, const storage::NodeRow& row, 
   // after a restart tells those that were online from those that were not.
   storage::NodeRow stored = row;
   if (online) stored.last_seen.reset();
+  stored.primary_routes = primaries_.Of(row.id);
   batch.Put(storage::Table::kNodes, storage::IdKey(row.id), storage::Encode(stored));
 }
 
@@ -362,6 +380,7 @@ void Registry::ApplyRemoval(NodeId id) {
            .retired_node_key = gone.row.node_key});
   for (const NodeId other : primaries_.Update(id, {})) {
     if (Node* node = nodes_.Find(other)) {
+      MarkPrimaryMoved(other);
       Announce(*node, {.kind = Change::Kind::kNodeReplaced, .id = other, .self_too = true});
     }
   }
@@ -382,6 +401,7 @@ void Registry::Announce(Node& node, Change change) {
   const NodeId id = node.row.id;
   std::set<NodeId> moved =
       primaries_.Update(id, node.online ? SubnetRoutes(node) : std::vector<core::IpPrefix>{});
+  for (const NodeId other : moved) MarkPrimaryMoved(other);
   if (moved.erase(id) > 0 && change.kind != Change::Kind::kNodeAdded) {
     change.kind = Change::Kind::kNodeReplaced;
     change.self_too = change.retired_node_key.zero();

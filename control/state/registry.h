@@ -248,6 +248,7 @@ class Registry {
   core::Result<> LoadRecord(storage::Table table, std::string_view key, std::string_view record,
                             std::vector<storage::NodeRow>& nodes);
   core::Result<> LoadNode(storage::NodeRow row);
+  void RestorePrimaries(const std::map<NodeId, std::vector<core::IpPrefix>>& served);
   void PutNode(storage::WriteBatch& batch, const storage::NodeRow& row, bool online) const;
   void PutMeta(storage::WriteBatch& batch) const;
   // Reserve what the draft takes (name, node key, addresses) and say how to apply it.
@@ -303,6 +304,8 @@ class Registry {
   void ScanExpiry();
   void SetDeadline(DeadlineKind kind, NodeId id, core::Duration from_now);
   void MarkDirty(NodeId id);
+  // What it serves has changed: written soon, since a restart goes by it.
+  void MarkPrimaryMoved(NodeId id);
   void WriteLazily();
 
   core::engine::Loop& loop_;

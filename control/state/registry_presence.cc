@@ -191,6 +191,11 @@ void Registry::MarkDirty(NodeId id) {
   }
 }
 
+void Registry::MarkPrimaryMoved(NodeId id) {
+  MarkDirty(id);
+  SetDeadline(DeadlineKind::kLazyWrite, 0, core::Duration{});
+}
+
 void Registry::WriteLazily() {
   std::vector<NodeId> ready;
   for (const NodeId id : dirty_) {

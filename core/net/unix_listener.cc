@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
+#include <cstring>
 #include <utility>
 
 namespace ringscale::core::net {
@@ -84,6 +86,12 @@ Result<UnixListener> UnixListener::Open(const std::string& path,
   return listener;
 }
 
+Result<UnixListener> UnixListener::Adopt(Fd fd, const std::string& path) {
+  struct stat status{};
+  if (lstat(path.c_str(), &status) != 0) return FailErrno(path, errno);
+  return UnixListener(std::move(fd), path, status.st_dev, status.st_ino);
+}
+
 UnixListener::UnixListener(Fd fd, std::string path, dev_t device, ino_t inode)
     : fd_(std::move(fd)), path_(std::move(path)), device_(device), inode_(inode) {}
 
@@ -112,6 +120,15 @@ void UnixListener::RemoveFile() {
   struct stat status{};
   if (path_.empty() || lstat(path_.c_str(), &status) != 0) return;
   if (status.st_dev == device_ && status.st_ino == inode_) unlink(path_.c_str());
+}
+
+std::string UnixSocketPath(int fd) {
+  sockaddr_un address{};
+  socklen_t length = sizeof address;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) return {};
+  if (address.sun_family != AF_UNIX || length <= offsetof(sockaddr_un, sun_path)) return {};
+  const std::size_t size = length - offsetof(sockaddr_un, sun_path);
+  return {address.sun_path, strnlen(address.sun_path, size)};
 }
 
 Result<Fd> ConnectUnix(const std::string& path) {

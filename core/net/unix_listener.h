@@ -24,6 +24,9 @@ class UnixListener {
   // answers there or when it is no socket. Changes the process's umask for a
   // moment: before threads start.
   static Result<UnixListener> Open(const std::string& path, const UnixListenerOptions& options);
+  // A socket that another process bound to `path` and that listens already. Its
+  // file goes with the listener, as if opened here.
+  static Result<UnixListener> Adopt(Fd fd, const std::string& path);
   UnixListener(UnixListener&&) noexcept;
   UnixListener& operator=(UnixListener&&) noexcept;
   UnixListener(const UnixListener&) = delete;
@@ -44,6 +47,9 @@ class UnixListener {
   dev_t device_ = 0;
   ino_t inode_ = 0;
 };
+
+// The file that a Unix socket is bound to; empty when there is none.
+std::string UnixSocketPath(int fd);
 
 // Connects (blocking) as a client. kNotFound: no such file; kUnavailable: nobody
 // listens; kPermission: not allowed.

@@ -48,6 +48,8 @@ enum : std::uint32_t {
   kCapabilityVersion,
   kHostinfo,
   kApprovedRoutes,
+  // Without it the server chooses among the routers anew at its next start.
+  kPrimaryRoutes = kFirstIgnorable,
 };
 }
 namespace key_field {
@@ -281,6 +283,7 @@ std::string Encode(const NodeRow& row) {
   out.U64(kCapabilityVersion, row.capability_version);
   out.Text(kHostinfo, row.hostinfo);
   out.Text(kApprovedRoutes, JoinPrefixes(row.approved_routes));
+  out.Text(kPrimaryRoutes, JoinPrefixes(row.primary_routes));
   return std::move(out).Finish();
 }
 
@@ -359,6 +362,9 @@ core::Result<NodeRow> DecodeNode(std::string_view record) {
         break;
       case kApprovedRoutes:
         SplitPrefixes(in, row.approved_routes);
+        break;
+      case kPrimaryRoutes:
+        SplitPrefixes(in, row.primary_routes);
         break;
       default:
         in.Unknown();

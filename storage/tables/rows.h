@@ -59,10 +59,12 @@ struct NodeRow {
   bool ephemeral = false;
   RegisterMethod method = RegisterMethod::kUnknown;
   std::uint64_t auth_key_id = 0;  // 0 = none
-  bool ever_polled = false;       // has opened a map stream (traps 10)
+  bool ever_polled = false;       // has opened a map stream
   std::uint32_t capability_version = 0;
   std::string hostinfo;  // the client's Hostinfo as compact JSON, NetInfo merged in
   std::vector<core::IpPrefix> approved_routes;  // sorted, unique
+  // Subnet routes that it was the one to serve when this was written; sorted, unique.
+  std::vector<core::IpPrefix> primary_routes;
 };
 
 struct PreAuthKeyRow {

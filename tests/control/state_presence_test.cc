@@ -1,6 +1,8 @@
 // Map requests, streams, online state, ephemeral nodes, routes.
 #include <gtest/gtest.h>
 
+#include "storage/codec/keys.h"
+#include "storage/codec/rows.h"
 #include "tests/control/state_support.h"
 
 namespace ringscale::control::testing {
@@ -479,6 +481,48 @@ TEST_F(Presence, APrimaryIsOneOfThoseOnlineBeforeTheRestart) {
   registry().StreamOpened(a);
   registry().StreamOpened(b);
   EXPECT_EQ(registry().PrimaryFor(Prefix("10.1.0.0/16")), b);
+}
+
+TEST_F(Presence, APrimarySurvivesARestartForAMinute) {
+  const core::IpPrefix shared = Prefix("10.1.0.0/16");
+  const NodeId a = Router(1, "10.1.0.0/16");
+  const NodeId b = Router(2, "10.1.0.0/16");
+  for (const NodeId id : {b, a}) registry().StreamOpened(id);
+  ASSERT_EQ(registry().PrimaryFor(shared), b);
+  Pass(1);
+  tailnet.Restart();
+  EXPECT_EQ(registry().PrimaryFor(shared), b) << "the lowest id is not the one that served";
+  registry().StreamOpened(a);
+  Pass(59);
+  EXPECT_EQ(registry().PrimaryFor(shared), b);
+  EXPECT_TRUE(tailnet.recorder().Take().empty());
+  Pass(1);
+  EXPECT_EQ(registry().PrimaryFor(shared), a);
+  EXPECT_FALSE(tailnet.Get(b).online);
+
+  // And that was written too.
+  registry().StreamOpened(b);
+  Pass(1);
+  tailnet.Restart();
+  EXPECT_EQ(registry().PrimaryFor(shared), a);
+}
+
+TEST_F(Presence, AStoredPrimaryThatMayNotServeIsNone) {
+  const core::IpPrefix shared = Prefix("10.1.0.0/16");
+  const NodeId a = Router(1, "10.1.0.0/16");
+  const NodeId b = Router(2, "10.1.0.0/16");
+  for (const NodeId id : {b, a}) registry().StreamOpened(id);
+  Pass(1);
+  storage::NodeRow row = tailnet.Get(b).row;
+  row.last_seen.reset();  // as written while it is online
+  row.primary_routes = {shared};
+  row.approved_routes.clear();
+  storage::WriteBatch batch;
+  batch.Put(storage::Table::kNodes, storage::IdKey(b), storage::Encode(row));
+  tailnet.store().Commit(std::move(batch), [](const core::Result<>&) {});
+  tailnet.Restart();
+  EXPECT_TRUE(tailnet.Get(b).online);
+  EXPECT_EQ(registry().PrimaryFor(shared), a);
 }
 
 }  // namespace

@@ -84,6 +84,7 @@ TEST(Records, RoundTripWithEveryField) {
   EXPECT_EQ(decoded->capability_version, 113U);
   EXPECT_EQ(decoded->hostinfo, node.hostinfo);
   EXPECT_EQ(decoded->approved_routes, node.approved_routes);
+  EXPECT_EQ(decoded->primary_routes, node.primary_routes);
 
   const UserRow user = SampleUser(UINT64_MAX);
   const auto user_back = DecodeUser(Encode(user));

@@ -58,6 +58,7 @@ NodeRow SampleNode(std::uint64_t id) {
   row.capability_version = 113;
   row.hostinfo = R"({"OS":"linux"})";
   row.approved_routes = {{core::IpAddress::V4(0x0A000000), 8}, {row.ipv6, 0}};
+  row.primary_routes = {{core::IpAddress::V4(0x0A000000), 8}};
   return row;
 }
 

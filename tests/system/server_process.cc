@@ -12,10 +12,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <initializer_list>
 #include <sstream>
+#include <utility>
+#include <vector>
 
 #include "bench/lib/control_node.h"
-#include "core/base/fd.h"
+#include "core/net/listener.h"
+#include "core/net/socket_options.h"
 
 namespace ringscale::tests {
 namespace {
@@ -42,12 +46,41 @@ std::uint16_t FreePort() {
   return 0;
 }
 
+int WaitFor(pid_t pid) {
+  int status = 0;
+  waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+// In the child: the descriptors become 3, 4, ... and are announced (sd_listen_fds(3)).
+void GiveSockets(std::initializer_list<int> descriptors) {
+  constexpr int kFirst = 3;
+  constexpr int kOutOfTheWay = 100;
+  std::vector<int> moved;
+  for (const int fd : descriptors) moved.push_back(fcntl(fd, F_DUPFD_CLOEXEC, kOutOfTheWay));
+  for (std::size_t i = 0; i < moved.size(); ++i) dup2(moved[i], kFirst + static_cast<int>(i));
+  setenv("LISTEN_PID", std::to_string(getpid()).c_str(), 1);
+  setenv("LISTEN_FDS", std::to_string(moved.size()).c_str(), 1);
+}
+
 }  // namespace
 
-ServerProcess::ServerProcess(std::string folder) : folder_(std::move(folder)) {
-  address_ = {.ip = *core::IpAddress::Parse("127.0.0.1"), .port = FreePort()};
+ServerProcess::ServerProcess(std::string folder, Sockets sockets) : folder_(std::move(folder)) {
+  const auto loopback = *core::IpAddress::Parse("127.0.0.1");
+  const std::string command_path = folder_ + "/ringscale.sock";
+  if (sockets == Sockets::kGiven) {
+    auto clients = core::net::OpenTcpListener({{.ip = loopback, .port = 0}});
+    auto commands = core::net::UnixListener::Open(command_path, {});
+    if (!clients || !commands) return;  // Start fails then
+    clients_ = std::move(*clients);
+    commands_ = std::move(*commands);
+    address_ = core::net::LocalAddress(clients_.get());
+  } else {
+    address_ = {.ip = loopback, .port = FreePort()};
+  }
   std::ofstream config(folder_ + "/ringscale.toml");
   config << "listen = [\"" << address_.text() << "\"]\n"
+         << "[unix_socket]\npath = \"" << command_path << "\"\n"
          << "[metrics]\nlisten = \"\"\n"
          << "[derp]\nenabled = false\n";
 }
@@ -56,21 +89,38 @@ ServerProcess::~ServerProcess() {
   if (pid_ > 0) KillNine();
 }
 
-core::Result<> ServerProcess::Start() {
+pid_t ServerProcess::Launch(bool take_over) const {
   const std::string binary = Binary();
   const std::string config = folder_ + "/ringscale.toml";
   const std::string data = folder_ + "/data";
   const std::string log = folder_ + "/server.log";
-  pid_ = fork();
+  const pid_t pid = fork();
+  if (pid != 0) return pid;
+  const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  dup2(out, STDOUT_FILENO);
+  dup2(out, STDERR_FILENO);
+  if (commands_ && !take_over) GiveSockets({clients_.get(), commands_->fd()});
+  execl(binary.c_str(), binary.c_str(), "serve", "--config", config.c_str(), "--data-dir",
+        data.c_str(), take_over ? "--take-over" : nullptr, nullptr);
+  _exit(127);
+}
+
+core::Result<> ServerProcess::Start() {
+  pid_ = Launch(false);
   if (pid_ < 0) return core::FailErrno("fork", errno);
-  if (pid_ == 0) {
-    const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    dup2(out, STDOUT_FILENO);
-    dup2(out, STDERR_FILENO);
-    execl(binary.c_str(), binary.c_str(), "serve", "--config", config.c_str(), "--data-dir",
-          data.c_str(), static_cast<char*>(nullptr));
-    _exit(127);
-  }
+  return WaitReady();
+}
+
+core::Result<int> ServerProcess::Replace() {
+  const pid_t old_pid = pid_;
+  pid_ = Launch(true);
+  if (pid_ < 0) return core::FailErrno("fork", errno);
+  const int status = WaitFor(old_pid);
+  if (auto ready = WaitReady(); !ready) return core::Forward(ready);
+  return status;
+}
+
+core::Result<> ServerProcess::WaitReady() {
   for (int tries = 0; tries < 2000; ++tries) {
     if (bench::FetchServerKey(address_, host())) return {};
     int status = 0;
@@ -87,16 +137,12 @@ core::Result<> ServerProcess::Start() {
 
 void ServerProcess::KillNine() {
   kill(pid_, SIGKILL);
-  waitpid(pid_, nullptr, 0);
-  pid_ = -1;
+  WaitFor(std::exchange(pid_, -1));
 }
 
 int ServerProcess::Terminate() {
   kill(pid_, SIGTERM);
-  int status = 0;
-  waitpid(pid_, &status, 0);
-  pid_ = -1;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return WaitFor(std::exchange(pid_, -1));
 }
 
 core::Result<std::string> ServerProcess::Command(const std::string& arguments) const {

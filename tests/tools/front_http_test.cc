@@ -237,18 +237,31 @@ TEST_F(FrontHttp, BoundsWhatIsPipelined) {
 }
 
 TEST_F(FrontHttp, DrainsTheIdleAndFinishesTheRest) {
-  hold_answers = true;
   const StreamId idle = Open();
+  Ask(idle, Get("/"));
+  hold_answers = true;
   const StreamId busy = Open();
   Ask(busy, Get("/"));
-  front().BeginDrain();
+  const StreamId silent = Open();
+  bool drained = false;
+  front().BeginDrain([&] { drained = true; });
   EXPECT_FALSE(loop.IsOpen(idle));
   EXPECT_TRUE(loop.IsOpen(busy));
-  held[0].Send(core::http::TextResponse(200, "done"));
-  EXPECT_NE(loop.TakeSent(busy).find("Connection: close"), std::string::npos);
-  EXPECT_TRUE(loop.WasFlushed(busy));
-  Open();
+  EXPECT_TRUE(loop.IsOpen(silent));
+  // The kernel had accepted it before the listener stopped.
+  const StreamId late = Open();
+  Ask(late, Get("/"));
+  Ask(silent, Get("/"));
+  loop.Advance(core::Seconds(1));
+  ASSERT_EQ(held.size(), 3u);
+  EXPECT_FALSE(drained);
+  for (auto& responder : held) responder.Send(core::http::TextResponse(200, "done"));
+  for (const StreamId stream : {busy, silent, late}) {
+    EXPECT_NE(loop.TakeSent(stream).find("Connection: close"), std::string::npos);
+    EXPECT_TRUE(loop.WasFlushed(stream));
+  }
   EXPECT_EQ(front().connections(), 0u);
+  EXPECT_TRUE(drained);
 }
 
 }  // namespace

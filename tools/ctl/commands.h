@@ -29,6 +29,7 @@ struct ServeFlags {
   std::optional<std::string> data_dir;
   std::optional<std::string> log_level;
   std::optional<std::string> socket;
+  bool take_over = false;  // from the server that runs on the same data
 };
 
 struct ConfigtestFlags {

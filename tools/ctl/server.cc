@@ -22,6 +22,7 @@ void AddServe(Tree& tree) {
   struct Flags {
     std::vector<std::string> listen;
     std::string server_url, log_level;
+    bool take_over = false;
   };
   const auto flags = std::make_shared<Flags>();
   const Globals& globals = tree.globals();
@@ -34,10 +35,15 @@ void AddServe(Tree& tree) {
                   "directory at the first start. Flags win over $RINGSCALE_... variables, those "
                   "over the configuration file.\n\nThe data directory is /var/lib/ringscale for "
                   "root, else $XDG_DATA_HOME/ringscale. SIGTERM stops the server in order, SIGHUP "
-                  "makes it read its files again.",
+                  "makes it read its files again.\n\n"
+                  "An upgrade that refuses no connection: --take-over gets the sockets of the "
+                  "server that runs on the same data directory and makes it stop; what connects "
+                  "meanwhile waits. Started by systemd's socket activation, the server uses those "
+                  "sockets instead of the configured addresses, and a restart does the same.",
        .examples = {{"serve", "Run with the defaults."},
                     {"serve --server-url https://net.example.com --listen :443",
-                     "Run under a name."}}},
+                     "Run under a name."},
+                    {"serve --take-over", "Replace the running server, after an upgrade."}}},
       [flags, &globals](Session& session) -> Result<int> {
         ServeFlags serve;
         serve.config = globals.client.config;
@@ -46,6 +52,7 @@ void AddServe(Tree& tree) {
         serve.data_dir = Given(globals.client.data_dir);
         serve.log_level = Given(flags->log_level);
         serve.socket = Given(globals.client.socket);
+        serve.take_over = flags->take_over;
         return session.commands().serve(serve);
       });
   command
@@ -58,6 +65,8 @@ void AddServe(Tree& tree) {
       ->type_name("URL");
   command->add_option("--log-level", flags->log_level, "trace, debug, info, warn or error.")
       ->type_name("LEVEL");
+  command->add_flag("--take-over", flags->take_over,
+                    "Replace the server that runs on the same data directory, if there is one.");
 }
 
 void AddConfigtest(Tree& tree) {

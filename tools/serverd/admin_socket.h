@@ -67,6 +67,8 @@ class AdminSocket {
 
   // Accepts from now on. UnixListener::Open is called earlier, before threads start.
   void Start(core::net::UnixListener listener);
+  // -1 when it does not accept.
+  [[nodiscard]] int listening_fd() const { return listener_ ? listener_->fd() : -1; }
   // Stops accepting; the listener goes back to the caller (to hand it over or to
   // remove its file). Commands under way finish.
   std::optional<core::net::UnixListener> StopAccepting();

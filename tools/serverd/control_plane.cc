@@ -118,9 +118,11 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
                              : std::string();
                 },
             .relay_is_pinned = [this] { return !certificate_.pin().empty(); }}),
-      socket_(loop, [this](control::AdminRequest request, control::AdminRespond respond) {
-        api_.Handle(std::move(request), std::move(respond));
-      }) {}
+      socket_(loop,
+              [this](control::AdminRequest request, control::AdminRespond respond) {
+                api_.Handle(std::move(request), std::move(respond));
+              }),
+      hand_over_(loop, parts_.sockets, parts_.stop) {}
 
 ControlPlane::~ControlPlane() {
   loop_.CancelTimer(watch_timer_);
@@ -169,6 +171,11 @@ void ControlPlane::AddCommands() {
                    [this](const control::AdminRequest&, control::AdminRespond respond) {
                      Backup(std::move(respond));
                    });
+  socket_.AddTakeOver(
+      "POST", kTakeOverPath,
+      [this](core::Fd connection, const core::net::PeerCredentials&, const control::AdminRequest&) {
+        hand_over_.Begin(std::move(connection));
+      });
 }
 
 void ControlPlane::AddMetrics() {
@@ -331,7 +338,8 @@ void ControlPlane::Reload(Config config) {
 }
 
 void ControlPlane::Shutdown(std::function<void()> done) {
-  socket_.StopAccepting();
+  auto listener = socket_.StopAccepting();
+  if (listener && hand_over_.complete()) listener->KeepFile();
   clients_.CloseAll();
   registry_.Flush([done = std::move(done)](const core::Result<>& flushed) {
     if (!flushed) core::LogError("store", flushed.error().message);

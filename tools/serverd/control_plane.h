@@ -30,6 +30,7 @@
 #include "tools/serverd/machine_service.h"
 #include "tools/serverd/pages/page.h"
 #include "tools/serverd/relay_membership.h"
+#include "tools/serverd/take_over.h"
 
 namespace ringscale::serverd {
 
@@ -47,6 +48,9 @@ class ControlPlane {
     std::function<void(std::shared_ptr<const core::tls::ServerContext>)> use_certificate;
     // Names and content of the files that a backup holds beside the database.
     std::function<std::vector<std::pair<std::string, std::string>>()> backup_files;
+    // What a successor takes over, and how it makes this server stop.
+    std::function<std::vector<HandOver::Socket>()> sockets;
+    std::function<void()> stop;
   };
 
   // On the control thread, as everything here.
@@ -57,6 +61,7 @@ class ControlPlane {
 
   // Commands are accepted from now on.
   void ServeCommands(core::net::UnixListener listener);
+  [[nodiscard]] int command_socket() const { return socket_.listening_fd(); }
   void Accept(control::NoiseClient client) { clients_.Accept(std::move(client)); }
   // "/register/<id>".
   void ShowLogin(const FrontRequest& request, HttpResponder responder);
@@ -97,6 +102,7 @@ class ControlPlane {
   control::ControlServer clients_;
   control::AdminApi api_;
   AdminSocket socket_;
+  HandOver hand_over_;
   // Online nodes of our region without a relay connection: since when.
   std::unordered_map<control::NodeId, core::Instant> without_relay_;
   core::engine::TimerId watch_timer_;

@@ -1,11 +1,11 @@
 #include "tools/serverd/server.h"
 
-#include <grp.h>
-#include <poll.h>
+#include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <future>
@@ -22,8 +22,6 @@
 #include "core/io/probe.h"
 #include "core/net/listener.h"
 #include "core/net/trusted_proxies.h"
-#include "core/net/udp_socket.h"
-#include "core/net/unix_listener.h"
 #include "core/obs/log.h"
 #include "core/obs/metrics.h"
 #include "core/tls/aead.h"
@@ -37,6 +35,8 @@
 #include "tools/serverd/join_url.h"
 #include "tools/serverd/relay_probe.h"
 #include "tools/serverd/settings.h"
+#include "tools/serverd/sockets.h"
+#include "tools/serverd/take_over.h"
 #include "tools/serverd/urls.h"
 #include "tools/serverd/web_handlers.h"
 
@@ -48,7 +48,11 @@ using core::LogWarn;
 
 constexpr int kFrontNice = 10;
 constexpr int kControlNice = 10;
+// A connection that says nothing for this long is closed anyway (FrontLimits).
+constexpr core::Duration kFrontDrain = core::Seconds(5);
 constexpr core::Duration kRelayDrain = core::Seconds(1);
+// How long a server that was told to stop may take.
+constexpr core::Duration kPredecessorStop = core::Seconds(60);
 constexpr core::Duration kProbeInterval = core::Seconds(600);
 constexpr std::uint64_t kFilesWanted = 65536;
 
@@ -88,34 +92,10 @@ void RunOn(core::engine::Loop& loop, std::move_only_function<void()> work) {
   }
 }
 
-// The kernel takes the sockets of a process that was killed apart in the background
-// when io_uring was using them: for a moment its addresses stay taken.
-template <class Open>
-auto OpenPatiently(Open open) {
-  constexpr int kTries = 60;
-  constexpr int kPauseMillis = 50;
-  auto opened = open();
-  for (int i = 0; i < kTries && !opened && opened.error().code == core::ErrorCode::kConflict; ++i) {
-    poll(nullptr, 0, kPauseMillis);
-    opened = open();
-  }
-  return opened;
-}
-
-core::Result<core::net::UnixListener> OpenCommandSocket(const Config& config) {
-  core::net::UnixListenerOptions options;
-  if (config.unix_socket.group_access) {
-    options.group = getgid();
-    if (!config.unix_socket.group.empty()) {
-      const group* entry = getgrnam(config.unix_socket.group.c_str());
-      if (entry == nullptr) {
-        return core::Fail(core::ErrorCode::kNotFound,
-                          "unix_socket.group: no group '" + config.unix_socket.group + "'");
-      }
-      options.group = entry->gr_gid;
-    }
-  }
-  return core::net::UnixListener::Open(config.SocketPath(), options);
+core::Result<core::Fd> Duplicate(int fd) {
+  core::Fd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return core::FailErrno("dup", errno);
+  return copy;
 }
 
 }  // namespace
@@ -126,7 +106,7 @@ class Server::Impl final : public relay::PresenceListener {
       : config_(std::move(config)), build_(std::move(build)), reread_(std::move(reread)) {}
   ~Impl() override { Stop(); }
 
-  core::Result<> Start();
+  core::Result<> Start(Inheritance inheritance);
   void RunUntilSignal();
   [[nodiscard]] std::string JoinLine() const;
 
@@ -142,8 +122,10 @@ class Server::Impl final : public relay::PresenceListener {
  private:
   enum class Event : unsigned char { kStop, kReload };
 
-  core::Result<> OpenStorage();
-  core::Result<> OpenSockets();
+  core::Result<> Open(Inheritance inheritance);
+  core::Result<> OpenStorage(core::Duration wait);
+  core::Result<> OpenSockets(std::vector<GivenSocket> given);
+  void WarnOfUnreachableName() const;
   core::Result<> StartControl();
   core::Result<> StartRelay();
   core::Result<> StartFronts();
@@ -152,9 +134,13 @@ class Server::Impl final : public relay::PresenceListener {
   // How a client would dial our relay now.
   RelayTarget OwnRelay();
   FrontHandlers MakeHandlers();
+  // What a successor gets.
+  std::vector<HandOver::Socket> SocketsToHandOver() const;
   void UseCertificate(std::shared_ptr<const core::tls::ServerContext> context);
   std::vector<std::pair<std::string, std::string>> BackupFiles() const;
   void OnSignal(int signal);
+  void Notify(Event event);
+  void DrainFronts();
   void Reload();
   void Stop();
 
@@ -171,12 +157,8 @@ class Server::Impl final : public relay::PresenceListener {
   std::unique_ptr<storage::LmdbStore> store_;
   std::optional<core::PrivateKey> noise_key_;
   std::optional<core::PrivateKey> relay_key_;
-  std::vector<core::Fd> listeners_;
-  std::uint16_t http_port_ = 0;
-  bool https_443_is_ours_ = false;
-  std::vector<core::Fd> stun_sockets_;
-  core::Fd metrics_listener_;
-  std::optional<core::net::UnixListener> command_listener_;
+  std::vector<SocketLabel> activated_;
+  ServerSockets sockets_;
   core::net::TrustedProxies proxies_;
 
   core::MetricsRegistry metrics_;
@@ -202,7 +184,7 @@ class Server::Impl final : public relay::PresenceListener {
   bool stopped_ = false;
 };
 
-core::Result<> Server::Impl::Start() {
+core::Result<> Server::Impl::Start(Inheritance inheritance) {
   core::engine::IgnoreBrokenPipes();
   // Signals first: threads inherit the mask.
   auto signals = core::engine::SignalWatcher::Start({SIGTERM, SIGINT, SIGHUP},
@@ -215,17 +197,46 @@ core::Result<> Server::Impl::Start() {
   }
   for (const auto& warning : config_.Warnings()) LogWarn("config", warning);
 
-  for (auto step : {&Impl::OpenStorage, &Impl::OpenSockets, &Impl::StartControl, &Impl::StartRelay,
-                    &Impl::StartFronts, &Impl::StartMetrics, &Impl::StartProber}) {
+  if (auto opened = Open(std::move(inheritance)); !opened) return opened;
+  for (auto step : {&Impl::StartControl, &Impl::StartRelay, &Impl::StartFronts, &Impl::StartMetrics,
+                    &Impl::StartProber}) {
     if (auto done = (this->*step)(); !done) return done;
   }
   RunOn(control_thread_->loop(),
-        [this] { control_->ServeCommands(std::move(*command_listener_)); });
+        [this] { control_->ServeCommands(std::move(*sockets_.commands)); });
   return {};
 }
 
-core::Result<> Server::Impl::OpenStorage() {
-  auto dir = storage::DataDir::Lock(config_.data_dir);
+core::Result<> Server::Impl::Open(Inheritance inheritance) {
+  std::vector<GivenSocket> given = FromActivation(std::move(inheritance.activated));
+  for (const auto& socket : given) activated_.push_back(socket.label);
+  NameActivated(activated_, config_);
+  if (!inheritance.take_over) {
+    // The data directory first: its error names the server that runs already.
+    if (auto opened = OpenStorage({}); !opened) return opened;
+    return OpenSockets(std::move(given));
+  }
+  auto old_server = TakeOver::Ask(config_.SocketPath());
+  if (!old_server) return core::Forward(old_server);
+  if (!*old_server) {
+    LogInfo("serve", "no server to take over from", {{"socket", config_.SocketPath()}});
+  } else {
+    std::ranges::move((*old_server)->TakeSockets(), std::back_inserter(given));
+  }
+  // What can fail fails while the old server still serves.
+  if (!config_.tls.cert.empty()) {
+    auto certificate = CertificateKeeper::Create(config_, OwnNames(config_), core::WallNow());
+    if (!certificate) return core::Forward(certificate);
+  }
+  if (auto opened = OpenSockets(std::move(given)); !opened) return opened;
+  if (*old_server) {
+    if (auto told = (*old_server)->TellToStop(); !told) return told;
+  }
+  return OpenStorage(kPredecessorStop);
+}
+
+core::Result<> Server::Impl::OpenStorage(core::Duration wait) {
+  auto dir = storage::DataDir::Lock(config_.data_dir, wait);
   if (!dir) return core::Forward(dir);
   data_dir_.emplace(std::move(*dir));
   auto noise = core::LoadOrCreatePrivateKey(data_dir_->File(kNoiseKeyFile));
@@ -242,68 +253,49 @@ core::Result<> Server::Impl::OpenStorage() {
   return {};
 }
 
-core::Result<> Server::Impl::OpenSockets() {
-  std::vector<std::string> wanted = config_.listen;
-  if (config_.listen_auto) wanted.emplace_back(":443");
-  for (const auto& text : wanted) {
-    const auto address = core::net::ParseListenAddress(text);
-    if (!address) return core::Fail(address.error().code, "listen: " + address.error().message);
-    auto fd = OpenPatiently([&] { return core::net::OpenTcpListener(*address); });
-    const std::uint16_t port = address->address.port;
-    if (!fd) {
-      // 443 was our own idea: clients of private addresses do without it.
-      if (config_.listen_auto && text == ":443") {
-        LogInfo("serve", "not listening on 443", {{"reason", fd.error().message}});
-        continue;
-      }
-      return core::Fail(fd.error().code, "listen: " + fd.error().message);
-    }
-    if (port == 443) {
-      https_443_is_ours_ = true;
-    } else if (http_port_ == 0) {
-      http_port_ = port;
-    }
-    LogInfo("serve", "listening", {{"address", address->text()}});
-    listeners_.push_back(std::move(*fd));
-  }
-  const ServerName name = ServerNameOf(config_);
-  if (!name.host.empty() && !name.https && !https_443_is_ours_) {
-    const auto ip = core::IpAddress::Parse(name.host);
-    if (name.host != "localhost" && !(ip && (ip->is_private() || ip->is_loopback()))) {
-      LogWarn("serve",
-              "server_url is http:// of a public name and port 443 is not ours: clients will lose "
-              "this server after their first reconnect, they insist on https port 443 then",
-              {{"server_url", config_.server_url}});
-    }
-  }
-  if (config_.derp.enabled) {
-    for (const auto& text : config_.derp.stun_listen) {
-      const auto address = core::net::ParseListenAddress(text);
-      if (!address) return core::Fail(address.error().code, "derp.stun_listen: " + text);
-      auto socket = OpenPatiently([&] { return core::net::OpenUdpSocket(*address); });
-      if (!socket) {
-        return core::Fail(socket.error().code, "derp.stun_listen: " + socket.error().message);
-      }
-      stun_sockets_.push_back(std::move(socket->fd));
-    }
-  }
-  if (!config_.metrics.listen.empty()) {
-    const auto address = core::net::ParseListenAddress(config_.metrics.listen);
-    if (!address)
-      return core::Fail(address.error().code, "metrics.listen: " + address.error().message);
-    auto fd = OpenPatiently([&] { return core::net::OpenTcpListener(*address); });
-    if (!fd) return core::Fail(fd.error().code, "metrics.listen: " + fd.error().message);
-    metrics_listener_ = std::move(*fd);
-  }
+core::Result<> Server::Impl::OpenSockets(std::vector<GivenSocket> given) {
+  auto sockets = OpenServerSockets(config_, std::move(given));
+  if (!sockets) return core::Forward(sockets);
+  sockets_ = std::move(*sockets);
+  WarnOfUnreachableName();
   std::vector<std::string> proxies;
   for (const auto& prefix : config_.trusted_proxies) proxies.push_back(prefix.text());
   auto trusted = core::net::TrustedProxies::Parse(proxies);
   if (!trusted) return core::Forward(trusted);
   proxies_ = std::move(*trusted);
-  auto command = OpenCommandSocket(config_);
-  if (!command) return core::Forward(command);
-  command_listener_.emplace(std::move(*command));
   return {};
+}
+
+void Server::Impl::WarnOfUnreachableName() const {
+  const ServerName name = ServerNameOf(config_);
+  if (name.host.empty() || name.https || sockets_.https_443) return;
+  const auto ip = core::IpAddress::Parse(name.host);
+  if (name.host == "localhost" || (ip && (ip->is_private() || ip->is_loopback()))) return;
+  LogWarn("serve",
+          "server_url is http:// of a public name and port 443 is not ours: clients will lose this "
+          "server after their first reconnect, they insist on https port 443 then",
+          {{"server_url", config_.server_url}});
+}
+
+std::vector<HandOver::Socket> Server::Impl::SocketsToHandOver() const {
+  std::vector<HandOver::Socket> list;
+  for (const auto& socket : sockets_.clients) {
+    list.push_back(
+        {.label = {.use = SocketUse::kClients, .address = socket.address}, .fd = socket.fd.get()});
+  }
+  for (const auto& socket : sockets_.stun) {
+    list.push_back(
+        {.label = {.use = SocketUse::kStun, .address = socket.address}, .fd = socket.fd.get()});
+  }
+  if (sockets_.metrics) {
+    list.push_back({.label = {.use = SocketUse::kMetrics, .address = sockets_.metrics->address},
+                    .fd = sockets_.metrics->fd.get()});
+  }
+  list.push_back({.label = {.use = SocketUse::kCommands,
+                            .address = config_.SocketPath(),
+                            .keep_file = sockets_.commands_keep_file},
+                  .fd = control_->command_socket()});
+  return list;
 }
 
 core::Result<> Server::Impl::StartControl() {
@@ -332,6 +324,8 @@ core::Result<> Server::Impl::StartControl() {
     UseCertificate(std::move(context));
   };
   parts.backup_files = [this] { return BackupFiles(); };
+  parts.sockets = [this] { return SocketsToHandOver(); };
+  parts.stop = [this] { Notify(Event::kStop); };
   auto& loop = control_thread_->loop();
   return RunOn<void>(loop, [&]() -> core::Result<> {
     auto plane = ControlPlane::Create(loop, config_, std::move(*certificate), std::move(parts));
@@ -357,7 +351,13 @@ core::Result<> Server::Impl::StartRelay() {
   auto relay = relay::RelayService::Start(options, metrics_);
   if (!relay) return core::Forward(relay);
   relay_ = std::move(*relay);
-  relay_->AttachStun(std::move(stun_sockets_));
+  std::vector<core::Fd> stun;
+  for (const auto& socket : sockets_.stun) {
+    auto copy = Duplicate(socket.fd.get());
+    if (!copy) return core::Forward(copy);
+    stun.push_back(std::move(*copy));
+  }
+  relay_->AttachStun(std::move(stun));
   login_context_.emplace(relay::LoginContext{.server_key = *relay_key_,
                                              .server_public = relay_key_->PublicRaw(),
                                              .admission = admitted_,
@@ -436,7 +436,7 @@ core::Result<> Server::Impl::StartFronts() {
   }
   for (auto& front : fronts_) {
     RunOn(front.thread->loop(), [&] {
-      for (const auto& listener : listeners_) front.front->Listen(listener.get());
+      for (const auto& socket : sockets_.clients) front.front->Listen(socket.fd.get());
     });
   }
   return {};
@@ -453,7 +453,7 @@ core::Result<> Server::Impl::StartMetrics() {
   metrics_.Add("ringscale_relay_presence_lost_total", Kind::kCounter,
                "Relay presence notes that control had no room for.", {},
                [this] { return static_cast<double>(presence_lost_.Value()); });
-  if (!metrics_listener_.valid()) return {};
+  if (!sockets_.metrics) return {};
   metrics_shared_ = std::make_unique<FrontShared>(FrontLimits{.connections = 64});
   auto& loop = fronts_.front().thread->loop();
   RunOn(loop, [&] {
@@ -468,7 +468,7 @@ core::Result<> Server::Impl::StartMetrics() {
     handlers.to_control = [](const control::NoiseClient&) { return false; };
     handlers.to_relay = [](const relay::LoggedInClient&) { return false; };
     metrics_front_ = std::make_unique<Front>(loop, *metrics_shared_, options, std::move(handlers));
-    metrics_front_->Listen(metrics_listener_.get());
+    metrics_front_->Listen(sockets_.metrics->fd.get());
   });
   return {};
 }
@@ -480,7 +480,7 @@ RelayTarget Server::Impl::OwnRelay() {
   target.port = config_.derp.port != 0 ? config_.derp.port : name.port;
   if (target.host.empty()) {
     target.host = "127.0.0.1";
-    target.port = http_port_ != 0 ? http_port_ : 443;
+    target.port = sockets_.http_port != 0 ? sockets_.http_port : 443;
   }
   target.address = !config_.derp.ipv4.empty() ? config_.derp.ipv4 : config_.derp.ipv6;
   if (PinBelongsIntoMap(config_)) {
@@ -540,8 +540,12 @@ std::vector<std::pair<std::string, std::string>> Server::Impl::BackupFiles() con
 }
 
 void Server::Impl::OnSignal(int signal) {
+  Notify(signal == SIGHUP ? Event::kReload : Event::kStop);
+}
+
+void Server::Impl::Notify(Event event) {
   const std::lock_guard lock(events_mutex_);
-  events_.push_back(signal == SIGHUP ? Event::kReload : Event::kStop);
+  events_.push_back(event);
   events_ready_.notify_one();
 }
 
@@ -566,26 +570,49 @@ void Server::Impl::Reload() {
     core::LogError("serve", "configuration not reloaded: " + fresh.error().message);
     return;
   }
+  NameActivated(activated_, *fresh);
   RunOn(control_thread_->loop(), [&] { control_->Reload(std::move(*fresh)); });
+}
+
+// What the kernel has accepted for us is answered before anything else stops.
+void Server::Impl::DrainFronts() {
+  struct Drain {
+    std::mutex mutex;
+    std::condition_variable done;
+    std::size_t left = 0;
+  };
+  const auto drain = std::make_shared<Drain>();
+  for (auto& front : fronts_) {
+    RunOn(front.thread->loop(), [&] {
+      if (!front.front) return;
+      for (const auto& socket : sockets_.clients) front.front->StopListening(socket.fd.get());
+      {
+        const std::lock_guard lock(drain->mutex);
+        ++drain->left;
+      }
+      front.front->BeginDrain([drain] {
+        const std::lock_guard lock(drain->mutex);
+        --drain->left;
+        drain->done.notify_one();
+      });
+    });
+  }
+  if (metrics_front_) {
+    RunOn(fronts_.front().thread->loop(), [&] {
+      metrics_front_->StopListening(sockets_.metrics->fd.get());
+      metrics_front_.reset();
+    });
+  }
+  std::unique_lock lock(drain->mutex);
+  drain->done.wait_for(lock, std::chrono::milliseconds(kFrontDrain.millis()),
+                       [&] { return drain->left == 0; });
 }
 
 void Server::Impl::Stop() {
   if (std::exchange(stopped_, true)) return;
   LogInfo("serve", "stopping");
   prober_.reset();
-  for (auto& front : fronts_) {
-    RunOn(front.thread->loop(), [&] {
-      if (!front.front) return;
-      for (const auto& listener : listeners_) front.front->StopListening(listener.get());
-      front.front->BeginDrain();
-    });
-  }
-  if (metrics_front_) {
-    RunOn(fronts_.front().thread->loop(), [&] {
-      metrics_front_->StopListening(metrics_listener_.get());
-      metrics_front_.reset();
-    });
-  }
+  DrainFronts();
   if (relay_) relay_->Stop(kRelayDrain);
   if (control_) {
     std::promise<void> flushed;
@@ -622,7 +649,8 @@ std::string Server::Impl::JoinLine() const {
     }
     addresses.push_back(address->address.ip);
   }
-  const JoinUrl join = ChooseJoinUrl(config_.server_url, addresses, http_port_, https_443_is_ours_);
+  const JoinUrl join =
+      ChooseJoinUrl(config_.server_url, addresses, sockets_.http_port, sockets_.https_443);
   std::string line = "tailscale up --login-server " + join.url;
   if (!join.warning.empty()) line += "\n(" + join.warning + ")";
   return line;
@@ -631,9 +659,10 @@ std::string Server::Impl::JoinLine() const {
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
-core::Result<std::unique_ptr<Server>> Server::Start(Config config, Build build, Reread reread) {
+core::Result<std::unique_ptr<Server>> Server::Start(Config config, Build build, Reread reread,
+                                                    Inheritance inheritance) {
   auto impl = std::make_unique<Impl>(std::move(config), std::move(build), std::move(reread));
-  if (auto started = impl->Start(); !started) return core::Forward(started);
+  if (auto started = impl->Start(std::move(inheritance)); !started) return core::Forward(started);
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

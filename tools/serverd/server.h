@@ -7,8 +7,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/base/result.h"
+#include "core/net/listener.h"
 #include "tools/serverd/config.h"
 
 namespace ringscale::serverd {
@@ -18,13 +20,21 @@ struct Build {
   std::string version_json;  // what /version answers
 };
 
+// What another process leaves to this one.
+struct Inheritance {
+  std::vector<core::net::InheritedSocket> activated;  // systemd's socket activation
+  // Get the sockets of the server that runs on the same data, and make it stop.
+  bool take_over = false;
+};
+
 class Server {
  public:
   // How to read the configuration again, on SIGHUP.
   using Reread = std::function<core::Result<Config>()>;
 
   // Everything is up when it returns. Before any thread of the process starts.
-  static core::Result<std::unique_ptr<Server>> Start(Config config, Build build, Reread reread);
+  static core::Result<std::unique_ptr<Server>> Start(Config config, Build build, Reread reread,
+                                                     Inheritance inheritance);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

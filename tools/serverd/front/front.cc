@@ -5,6 +5,11 @@
 #include "tools/serverd/front/front_connection.h"
 
 namespace ringscale::serverd {
+namespace {
+
+constexpr core::Duration kLastAccepts = core::Millis(10);
+
+}  // namespace
 
 // --- answers ---
 
@@ -97,7 +102,7 @@ void Front::SetTlsContext(std::shared_ptr<const core::tls::ServerContext> contex
 
 void Front::Accept(core::Fd fd, const core::SocketAddress& peer) {
   stats_.accepted.Add();
-  if (draining_ || shared_.connections.fetch_add(1) >= shared_.limits.connections) {
+  if (shared_.connections.fetch_add(1) >= shared_.limits.connections) {
     shared_.connections.fetch_sub(1);
     stats_.full.Add();
     return;
@@ -121,6 +126,7 @@ void Front::Remove(FrontConnection& connection) {
   if (connections_.erase(connection.id()) == 0) return;
   shared_.connections.fetch_sub(1);
   stats_.connections.Add(-1);
+  CheckDrained();
 }
 
 std::shared_ptr<FrontConnection> Front::Find(std::uint64_t id) const {
@@ -128,12 +134,24 @@ std::shared_ptr<FrontConnection> Front::Find(std::uint64_t id) const {
   return it == connections_.end() ? nullptr : it->second;
 }
 
-void Front::BeginDrain() {
+void Front::BeginDrain(core::engine::Loop::Task drained) {
   draining_ = true;
+  drained_ = std::move(drained);
   std::vector<std::shared_ptr<FrontConnection>> all;
   all.reserve(connections_.size());
   for (const auto& [id, connection] : connections_) all.push_back(connection);
   for (const auto& connection : all) connection->Drain();
+  // Listeners may deliver until the end of the next turn (Loop::StopListening).
+  loop_.After(kLastAccepts, [handle = handle_] {
+    if (handle->front == nullptr) return;
+    handle->front->accepting_ended_ = true;
+    handle->front->CheckDrained();
+  });
+}
+
+void Front::CheckDrained() {
+  if (!accepting_ended_ || !connections_.empty() || !drained_) return;
+  std::exchange(drained_, nullptr)();
 }
 
 // --- handshakes ---

@@ -165,8 +165,11 @@ class Front {
   // The certificate of handshakes that begin from now on; null: none. Any thread.
   void SetTlsContext(std::shared_ptr<const core::tls::ServerContext> context);
 
-  // Closes what is idle and, after their answers, what is not.
-  void BeginDrain();
+  // Closes what is idle between requests and, after their answers, what is not; new
+  // connections still get one answer, so that none is reset that the kernel had
+  // accepted for us. `drained` runs once no connection is left and none can come
+  // any more. After StopListening.
+  void BeginDrain(core::engine::Loop::Task drained);
 
   [[nodiscard]] std::size_t connections() const { return connections_.size(); }
   [[nodiscard]] const FrontStats& stats() const { return stats_; }
@@ -184,6 +187,7 @@ class Front {
   HttpResponder MakeResponder(const FrontConnection& connection, std::uint64_t request);
   [[nodiscard]] std::size_t BodyLimit(const core::http::HttpRequest& head) const;
 
+  void CheckDrained();
   void RunHandshakes();
   void ScheduleHandshakes(core::Duration delay);
   void Deliver(std::uint64_t connection, std::uint64_t request, core::http::HttpResponse response);
@@ -200,6 +204,8 @@ class Front {
   HandshakeGate gate_;
   bool handshakes_scheduled_ = false;
   bool draining_ = false;
+  bool accepting_ended_ = false;  // while draining: nothing more comes from the listeners
+  core::engine::Loop::Task drained_;
   std::unordered_map<std::uint64_t, std::shared_ptr<FrontConnection>> connections_;
   std::uint64_t next_id_ = 1;
   const std::shared_ptr<FrontHandle> handle_;

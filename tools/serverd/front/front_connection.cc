@@ -350,9 +350,8 @@ void FrontConnection::OnClosed(core::engine::StreamId /*stream*/, int /*error*/)
 }
 
 void FrontConnection::Drain() {
-  if (state_ == State::kFirstByte || (state_ == State::kRequest && parser_.idle())) {
-    Close(nullptr);
-  }
+  const bool between_requests = state_ == State::kRequest && parser_.idle();
+  if (between_requests && request_number_ > 0) Close(nullptr);
 }
 
 void FrontConnection::Close(core::Counter* reason) {
