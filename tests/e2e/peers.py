@@ -70,6 +70,17 @@ class Server:
             raise LabError(f"SIGTERM ended the server with {code}")
         return code
 
+    def take_over(self, timeout=30):
+        """Another process takes over; the one before ends by itself, with 0."""
+        old = self.process
+        self.process = self.host.start(
+            *self.wrapper, BINARY, "serve", "--take-over", "--config", self.config, "--data-dir",
+            self.data, log="server.log", env=self.env)
+        code = old.wait(timeout)
+        if code != 0:
+            raise LabError(f"the replaced server ended with {code}")
+        self.wait_ready()
+
     def log_text(self):
         return (self.host.dir / "server.log").read_text(errors="replace")
 
@@ -193,8 +204,32 @@ class Client:
             return "via DERP(" in text
         wait_until(f"{self.name} pings {target} ({via})", pong, timeout, 0.3)
 
+    def watch(self):
+        return Watch(self)
+
     def health(self):
         return self.status().get("Health") or []
+
+
+class Watch:
+    """What a client tells about its peers, from now on."""
+
+    def __init__(self, client):
+        self.log = client.host.dir / f"{client.name}-bus.log"
+        kinds = (["--netmap", "--rate-limit=false"] if client.version == OLD
+                 else ["--peer-changes", "--peer-patches"])
+        self.log.write_text("")
+        self.process = client.host.start(
+            client.bin / "tailscale", f"--socket={client.socket}", "debug", "watch-ipn", "--initial",
+            *kinds, log=self.log.name)
+        wait_until(f"{client.name}'s bus is watched", lambda: "{" in self.log.read_text(), 20)
+
+    def end(self):
+        """The words 'online' and 'offline' in the order in which peers were called so."""
+        self.process.kill()
+        self.process.wait()
+        states = re.findall(r'"Online":\s*(true|false)', self.log.read_text())
+        return ["online" if state == "true" else "offline" for state in states]
 
 
 def make_ca(directory, names):

@@ -82,7 +82,8 @@ ServerProcess::ServerProcess(std::string folder, Sockets sockets) : folder_(std:
   config << "listen = [\"" << address_.text() << "\"]\n"
          << "[unix_socket]\npath = \"" << command_path << "\"\n"
          << "[metrics]\nlisten = \"\"\n"
-         << "[derp]\nenabled = false\n";
+         << "[derp]\nenabled = false\n"
+         << "[limits]\nconnections_per_source = 0\n";
 }
 
 ServerProcess::~ServerProcess() {

@@ -120,6 +120,7 @@ struct Config {
     Io io = Io::kAuto;
     std::uint32_t relay_shards = 0;  // 0: one per usable core
     std::uint32_t fronts = 0;        // 0: one per usable core
+    bool core_dumps = false;         // for debugging: they hold keys
     bool operator==(const Engine&) const = default;
   } engine;
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/crypto/key_file.h"
+#include "core/engine/core_dumps.h"
 #include "core/engine/loop_thread.h"
 #include "core/engine/signals.h"
 #include "core/engine/topology.h"
@@ -195,6 +196,9 @@ core::Result<> Server::Impl::Start(Inheritance inheritance) {
     LogWarn("serve", "few file descriptors: each client needs one (ulimit -n, LimitNOFILE=)",
             {{"limit", *files}});
   }
+  if (!config_.engine.core_dumps) {
+    if (const auto forbidden = core::engine::ForbidCoreDumps(); !forbidden) return forbidden;
+  }
   for (const auto& warning : config_.Warnings()) LogWarn("config", warning);
 
   if (auto opened = Open(std::move(inheritance)); !opened) return opened;
@@ -247,6 +251,7 @@ core::Result<> Server::Impl::OpenStorage(core::Duration wait) {
   relay_key_ = std::move(*relay);
   storage::LmdbOptions options;
   options.path = data_dir_->DatabasePath();
+  options.max_map_bytes = config_.store.max_bytes;
   auto store = storage::LmdbStore::Open(std::move(options));
   if (!store) return core::Forward(store);
   store_ = std::move(*store);

@@ -52,7 +52,9 @@ core::Result<std::vector<GivenSocket>> ReadManifest(std::string_view text,
   using Kind = core::net::InheritedSocket::Kind;
   core::json::Parser parser;
   const auto root = parser.Parse(text);
-  if (!root || (*root)["sockets"].size() != descriptors.size()) return std::unexpected(Nonsense());
+  if (!root || !(*root)["sockets"].is_array() || (*root)["sockets"].size() != descriptors.size()) {
+    return std::unexpected(Nonsense());
+  }
   std::vector<GivenSocket> sockets;
   core::Result<> result;
   (*root)["sockets"].Elements([&](core::json::Value entry) {

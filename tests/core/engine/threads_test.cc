@@ -2,23 +2,38 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <future>
 #include <memory>
 #include <string>
 
+#include "core/engine/core_dumps.h"
 #include "core/engine/loop_thread.h"
 #include "core/engine/signals.h"
 #include "core/engine/topology.h"
 
 namespace ringscale::core::engine {
 namespace {
+
+TEST(CoreDumps, AreForbidden) {
+  const auto forbidden = [] {
+    const auto done = ForbidCoreDumps();
+    rlimit limit{1, 1};
+    getrlimit(RLIMIT_CORE, &limit);
+    const bool none = done && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0 && limit.rlim_cur == 0 &&
+                      limit.rlim_max == 0;
+    std::_Exit(none ? 0 : 1);
+  };
+  EXPECT_EXIT(forbidden(), testing::ExitedWithCode(0), "");
+}
 
 TEST(LoopThread, RunsTasksOnAThreadPlacedAsAsked) {
   const Topology topology = DetectTopology();

@@ -194,6 +194,9 @@ std::vector<Key> MakeKeys() {
       NumberKey<std::uint32_t>("engine.fronts", RINGSCALE_MEMBER(engine.fronts), 0, 64,
                                "a number from 0 to 64",
                                "Threads that accept connections. 0: one per such core."),
+      SwitchKey("engine.core_dumps", RINGSCALE_MEMBER(engine.core_dumps),
+                "Whether a crash may leave a core dump, and debuggers and profilers of the\n"
+                "server's own user may look into it. The memory holds private keys."),
 
       SizeKey("store.max_size", RINGSCALE_MEMBER(store.max_bytes), std::uint64_t{16} << 20,
               "a size of at least \"16MiB\"", "How far the database may grow."),
