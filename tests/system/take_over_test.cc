@@ -77,7 +77,9 @@ class Visitors {
     auto visitor = std::make_unique<Visitor>(*this);
     const auto stream = loop_.Attach(std::move(fd), *visitor);
     open_.emplace(stream.value, std::move(visitor));
-    loop_.Send(stream, request_);
+    // As over a network: between connecting and asking there is a way to go. A
+    // stale id, when the server closed meanwhile, is ignored.
+    loop_.After(core::Millis(5), [this, stream] { loop_.Send(stream, request_); });
   }
   void Left(std::uint64_t stream, int error, const std::string& answer) {
     if (error != 0 || !answer.starts_with("HTTP/1.1 200 ") || !answer.ends_with('}')) {

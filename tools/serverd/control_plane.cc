@@ -99,6 +99,12 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
                   for (const auto& text : derp_.problems()) texts.push_back("derp: " + text);
                   return texts;
                 },
+            .failing =
+                [this] {
+                  return std::ranges::any_of(parts_.health->Problems(), [](const auto& problem) {
+                    return problem.severity == HealthBoard::Severity::kFailure;
+                  });
+                },
             .node_notes =
                 [this](const control::Node& node) {
                   std::vector<std::string> notes;
