@@ -80,6 +80,9 @@ void MapServiceImpl::OnChange(const Change& change) {
         if ((change.fields & Change::kNodeKey) != 0) CheckNodeKey(*node);
       }
       break;
+    case Change::Kind::kNodeRefreshed:
+      if (node != nullptr) index_.Refresh(*node, change.fields);
+      return;
     case Change::Kind::kNodeRemoved:
       index_.Remove(change.id);
       if (StreamImpl* stream = StreamOf(change.id)) Expire(*stream);

@@ -83,7 +83,15 @@ void PeerIndex::Patch(const Node& node, std::uint16_t fields) {
     if ((fields >> bit & 1U) != 0) peer.fields[bit] = at;
   }
   Touch(peer, at);
+  Outdate(peer, fields);
+}
 
+void PeerIndex::Refresh(const Node& node, std::uint16_t fields) {
+  const auto found = peers_.find(node.row.id);
+  if (found != peers_.end()) Outdate(*found->second, fields);
+}
+
+void PeerIndex::Outdate(Peer& peer, std::uint16_t fields) {
   Block& block = *peer.block;
   const bool may_be_late = (fields & ~kLatePatchFields) == 0 && block.whole.made() &&
                            (peer.late_fields != 0 || block.late.size() < kLatePatches);

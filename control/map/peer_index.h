@@ -117,6 +117,9 @@ class PeerIndex {
   void Add(const Node& node);
   void Replace(const Node& node);
   void Patch(const Node& node, std::uint16_t fields);
+  // As Patch, without a change that streams would be told of: only what is rendered
+  // from now on has the new values.
+  void Refresh(const Node& node, std::uint16_t fields);
   void Remove(NodeId id);
   void ChangeUser(UserId id);
 
@@ -168,6 +171,8 @@ class PeerIndex {
   void TakeFromBlock(Peer& peer);
   void Reference(Peer& peer, UserId user, Sequence at);
   void Dereference(Peer& peer);
+  // What is rendered of these fields is out of date.
+  void Outdate(Peer& peer, std::uint16_t fields);
   // Its JSON and the pieces it is part of are to be made anew.
   void Invalidate(Peer& peer);
   // Only the pieces: it comes, goes or moves.

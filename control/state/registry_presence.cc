@@ -92,11 +92,8 @@ void Registry::TakeEndpoints(Node& node, std::vector<Endpoint> endpoints) {
         node.endpoints, [&](const Endpoint& old) { return old.address == endpoint.address; });
   });
   node.endpoints = std::move(endpoints);
-  if (worth_telling) {
-    Announce(node, {.kind = Change::Kind::kNodePatched, .fields = Change::kEndpoints});
-  } else {
-    ++node.version;  // those who get the whole node next get the new ones
-  }
+  Announce(node, {.kind = worth_telling ? Change::Kind::kNodePatched : Change::Kind::kNodeRefreshed,
+                  .fields = Change::kEndpoints});
 }
 
 // --- presence ---

@@ -75,6 +75,7 @@ struct Change {
     kNodeAdded,      // peers: PeersChanged
     kNodeReplaced,   // peers: PeersChanged (name, routes, tags, peer_hostinfo, ...)
     kNodePatched,    // peers: PeersChangedPatch with `fields`
+    kNodeRefreshed,  // peers: nothing; whoever gets the whole node from now on gets `fields` too
     kNodeRemoved,    // peers: PeersRemoved; `node` as it was
     kSelf,           // only the node itself: Node
     kUserChanged,    // created, renamed or destroyed; id = user id
@@ -94,7 +95,7 @@ struct Change {
   };
   Kind kind = Kind::kNodePatched;
   std::uint64_t id = 0;      // node (or user)
-  std::uint16_t fields = 0;  // of Field, for kNodePatched
+  std::uint16_t fields = 0;  // of Field, for kNodePatched and kNodeRefreshed
   bool self_too = false;     // the node itself must get its new Node as well
   // The node, for the kinds that name one. Valid during the call only.
   const Node* node = nullptr;

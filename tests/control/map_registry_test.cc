@@ -128,6 +128,29 @@ TEST_F(MapRegistryTest, EverythingThatCanHappenToANode) {
   EXPECT_EQ(service.stats().full_maps.Value(), full_maps) << "nobody got a second full map";
 }
 
+TEST_F(MapRegistryTest, EndpointsThatAreGoneAreMissingFromLaterMapsOnly) {
+  const NodeId id = nodes[0];
+  const auto report = [&](std::vector<Endpoint> endpoints) {
+    EXPECT_EQ(tailnet.Report(id, {.hostinfo = {}, .endpoints = std::move(endpoints)}), "");
+  };
+  report({At("203.0.113.5:41641", 2), At("10.0.0.5:41641", 1)});
+  ExpectAllConverged("two endpoints");
+  const int messages = clients[nodes[1]]->model.messages;
+  Open(nodes[3]);
+  ExpectAllConverged("a map with both");
+
+  report({At("10.0.0.5:41641", 1)});
+  tailnet.loop().Advance(core::Millis(10));
+  clients[nodes[1]]->Drain();
+  EXPECT_EQ(clients[nodes[1]]->model.messages, messages) << "not worth a message";
+  Open(nodes[2]);
+  clients[nodes[2]]->Drain();
+  ExpectConverged(*clients[nodes[2]], source, policy);
+  // With the next thing that is told of the node, the others learn it too.
+  report({At("10.0.0.5:41641", 1), At("10.0.0.6:41641", 1)});
+  ExpectAllConverged("a new one");
+}
+
 TEST_F(MapRegistryTest, NodesComeAndGo) {
   const NodeId added = tailnet.AddNode(bob, 9, "late");
   ExpectAllConverged("a node without a stream");

@@ -611,6 +611,36 @@ TEST_F(MapServiceTest, BlocksAreSharedAndOnlyTouchedOnesAreMadeAnew) {
   ExpectConverged(*sixth, tailnet, policy);
 }
 
+TEST_F(MapServiceTest, NewMapsHaveWhatNobodyWasTold) {
+  tailnet.AddUser(1, "ann");
+  for (int i = 0; i < 400; ++i) tailnet.AddNode(1);
+  const auto endpoint = [](int n) {
+    return Endpoint{{core::IpAddress::V4(0x0A000000U + static_cast<std::uint32_t>(n)), 41641}, 1};
+  };
+  for (NodeId id = 200; id < 220; ++id) tailnet.At(id).endpoints = {endpoint(1), endpoint(2)};
+  Start();
+  auto old = Open(1);
+  old->Drain();
+  const int messages = old->model.messages;
+  const std::size_t fresh_map = Open(2)->Drain();
+  // First a few, told by patches after the block; then so many that it is made anew.
+  for (NodeId id = 200; id < 220; ++id) {
+    tailnet.At(id).endpoints = {endpoint(2)};
+    if (id % 2 == 0) tailnet.At(id).endpoints.clear();
+    tailnet.Refreshed(id, Change::kEndpoints);
+    auto viewer = Open(2 + id % 3);
+    viewer->Drain();
+    ExpectConverged(*viewer, tailnet, policy);
+    EXPECT_EQ(viewer->model.full_maps, 1);
+    EXPECT_LT(viewer->bytes(), fresh_map + 4000);
+    auto same_block = Open(250);
+    same_block->Drain();
+    ExpectConverged(*same_block, tailnet, policy);
+  }
+  Settle({old.get()});
+  EXPECT_EQ(old->model.messages, messages);
+}
+
 TEST_F(MapServiceTest, BlocksThatChangeOftenAreSentInParts) {
   tailnet.AddUser(1, "ann");
   for (int i = 0; i < 600; ++i) tailnet.AddNode(1);

@@ -62,6 +62,11 @@ void FakeTailnet::Patched(NodeId id, std::uint16_t fields, bool self_too) {
            .node = &At(id)});
 }
 
+void FakeTailnet::Refreshed(NodeId id, std::uint16_t fields) {
+  ++At(id).version;
+  Publish({.kind = Change::Kind::kNodeRefreshed, .id = id, .fields = fields, .node = &At(id)});
+}
+
 void FakeTailnet::SelfChanged(NodeId id) {
   Publish({.kind = Change::Kind::kSelf, .id = id, .node = &At(id)});
 }

@@ -35,6 +35,8 @@ class FakeTailnet final : public MapSource {
   // After a change of `node`; both publish it.
   void Replaced(NodeId id, bool self_too = false);
   void Patched(NodeId id, std::uint16_t fields, bool self_too = false);
+  // Published without anybody being told.
+  void Refreshed(NodeId id, std::uint16_t fields);
   void SelfChanged(NodeId id);
   void Publish(Change change);
   Node& At(NodeId id) { return nodes_.at(id); }

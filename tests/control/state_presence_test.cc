@@ -166,7 +166,10 @@ TEST_F(Presence, Endpoints) {
     r.streaming = streaming;
     EXPECT_EQ(tailnet.Report(id, r), "");
     std::vector<std::uint16_t> told;
-    for (const auto& change : tailnet.recorder().Take()) told.push_back(change.fields);
+    for (const auto& change : tailnet.recorder().Take()) {
+      EXPECT_EQ(change.fields, Change::kEndpoints);
+      if (change.kind == Change::Kind::kNodePatched) told.push_back(change.fields);
+    }
     return told;
   };
   const std::vector<std::uint16_t> kTold = {Change::kEndpoints};
