@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "bench/lib/control_bench.h"
+#include "bench/relay_command.h"
 
 int main(int argc, char** argv) {
   CLI::App app("Load for coordination servers and relays, and what it cost them.");
@@ -31,12 +32,16 @@ int main(int argc, char** argv) {
   control_command->add_flag("--json", control.json, "print JSON instead of a table");
   control_command->add_flag("--quiet", control.quiet, "no progress on the terminal");
 
+  const auto run_relay = ringscale::bench::AddRelayCommand(app);
+
   CLI11_PARSE(app, argc, argv);
 
   ringscale::core::Result<> result;
   if (*control_command) {
     if (pid > 0) control.pid = pid;
     result = ringscale::bench::RunControlBench(control);
+  } else {
+    result = run_relay();
   }
   if (!result) {
     std::fprintf(stderr, "error: %s\n", result.error().message.c_str());

@@ -5,6 +5,11 @@
 
 namespace ringscale::relay {
 
+bool OpenAdmission::Allows(const core::NodePublic& key,
+                           const core::SocketAddress& /*remote*/) const {
+  return !key.zero();
+}
+
 bool AdmissionSet::Allows(const core::NodePublic& key,
                           const core::SocketAddress& /*remote*/) const {
   const Stripe& stripe = stripes_[StripeOf(key)];

@@ -14,6 +14,13 @@
 
 namespace ringscale::relay {
 
+// Lets everybody in: for a relay that is open on purpose.
+class OpenAdmission final : public Admission {
+ public:
+  [[nodiscard]] bool Allows(const core::NodePublic& key,
+                            const core::SocketAddress& remote) const override;
+};
+
 class AdmissionSet final : public Admission {
  public:
   [[nodiscard]] bool Allows(const core::NodePublic& key,

@@ -285,5 +285,12 @@ TEST(AdmissionSet, FailsClosedAndFollowsReplace) {
   EXPECT_EQ(set.size(), 0u);
 }
 
+TEST(OpenAdmission, LetsAnybodyInWhoHasAKey) {
+  core::NodePublic key;
+  key.raw.fill(7);
+  EXPECT_TRUE(OpenAdmission().Allows(key, {}));
+  EXPECT_FALSE(OpenAdmission().Allows({}, {}));
+}
+
 }  // namespace
 }  // namespace ringscale::relay

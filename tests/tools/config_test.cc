@@ -291,6 +291,8 @@ TEST(Config, WarnsOfWhatWillSurprise) {
   EXPECT_TRUE(Warns(Parse("prefixes.v6 = \"fd00::/48\""), "outside fd7a:115c:a1e0::/48"));
   EXPECT_TRUE(Warns(Parse("derp.region_id = 1"), "public region"));
   EXPECT_TRUE(Warns(Parse("derp.enabled = false"), "no relay"));
+  EXPECT_TRUE(Warns(Parse("derp.verify_clients = false"), "anybody may use the relay"));
+  EXPECT_FALSE(Parse("derp.verify_clients = false").derp.verify_clients);
   EXPECT_TRUE(Warns(Parse("derp.stun_listen = []"), "stun_listen is empty"));
   EXPECT_TRUE(Warns(Parse("metrics.listen = \":9090\""), "not a loopback address"));
 }

@@ -71,6 +71,7 @@ struct Config {
     std::string ipv6;
     std::vector<std::string> stun_listen = {":3478", ":3479"};
     bool allow_plain = false;
+    bool verify_clients = true;  // false: anybody may use the relay
     bool insecure_for_old_clients = true;
     std::vector<std::string> paths;
     std::vector<std::string> urls;

@@ -166,6 +166,7 @@ class Server::Impl final : public relay::PresenceListener {
   core::SharedCounter presence_lost_;
   HealthBoard health_;
   relay::AdmissionSet admitted_;
+  const relay::OpenAdmission everybody_;
   std::unique_ptr<core::engine::LoopThread> control_thread_;
   std::unique_ptr<ControlPlane> control_;
   std::unique_ptr<relay::RelayService> relay_;
@@ -351,7 +352,9 @@ core::Result<> Server::Impl::StartRelay() {
   }
   options.limits.connections = config_.limits.relay_connections;
   options.server_key = relay_key_->PublicAs<core::NodePublic>();
-  options.admission = &admitted_;
+  const relay::Admission& admission =
+      config_.derp.verify_clients ? static_cast<const relay::Admission&>(admitted_) : everybody_;
+  options.admission = &admission;
   options.presence = this;
   auto relay = relay::RelayService::Start(options, metrics_);
   if (!relay) return core::Forward(relay);
@@ -365,7 +368,7 @@ core::Result<> Server::Impl::StartRelay() {
   relay_->AttachStun(std::move(stun));
   login_context_.emplace(relay::LoginContext{.server_key = *relay_key_,
                                              .server_public = relay_key_->PublicRaw(),
-                                             .admission = admitted_,
+                                             .admission = admission,
                                              .mesh_key = std::nullopt});
   return {};
 }

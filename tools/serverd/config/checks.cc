@@ -227,6 +227,9 @@ std::vector<std::string> Config::Warnings() const {
           "trusted_proxies is empty: all clients will seem to come from the proxy");
     }
   }
+  if (derp.enabled && !derp.verify_clients) {
+    warnings.push_back("derp.verify_clients is false: anybody may use the relay");
+  }
   if (!Within(prefixes.v4, "100.64.0.0/10")) {
     warnings.push_back("prefixes.v4 " + prefixes.v4->text() +
                        " is outside 100.64.0.0/10: clients expect their addresses there, and other "

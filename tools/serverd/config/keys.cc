@@ -109,6 +109,9 @@ std::vector<Key> MakeKeys() {
       SwitchKey("derp.allow_plain", RINGSCALE_MEMBER(derp.allow_plain),
                 "DERP without TLS also from elsewhere than this machine and trusted proxies.\n"
                 "Who can read such a connection can repeat its login."),
+      SwitchKey("derp.verify_clients", RINGSCALE_MEMBER(derp.verify_clients),
+                "Whether only members of the tailnet may use the relay. Without it anybody who\n"
+                "reaches the relay can, for whatever traffic."),
       SwitchKey("derp.insecure_for_old_clients", RINGSCALE_MEMBER(derp.insecure_for_old_clients),
                 "Clients before 1.82 do not know the pin of the server's own certificate; with\n"
                 "this they use the relay without checking it. The tunnel inside stays\n"

@@ -1,0 +1,26 @@
+// ringscale-bench relay: load for relays, ours or not, one or several in turn.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bench/lib/relay_target.h"
+#include "bench/lib/relay_throughput.h"
+#include "core/base/result.h"
+
+namespace ringscale::bench {
+
+struct RelayBenchOptions {
+  std::vector<RelayTarget> targets;
+  unsigned rounds = 1;  // every target once a round, so that slow drifts hit all alike
+  bool json = false;
+  bool quiet = false;  // no progress on stderr
+  std::string report;  // HTML file; empty = none
+};
+
+// `megabits`: the offered rates, 0 = as fast as possible.
+core::Result<> RunRelayThroughput(const RelayBenchOptions& options,
+                                  const ThroughputOptions& throughput,
+                                  const std::vector<double>& megabits);
+
+}  // namespace ringscale::bench
