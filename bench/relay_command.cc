@@ -18,6 +18,7 @@ struct Arguments {
   std::string server_name;
   double seconds = 5;
   double warm_up = 1;
+  double wait_quiet = 0;
   std::vector<double> rates = {0};
   RelayBenchOptions bench;
   ThroughputOptions throughput;
@@ -59,12 +60,15 @@ std::function<core::Result<>()> AddRelayCommand(CLI::App& app) {
   relay->add_option("--url", a.urls, "derp://HOST:PORT (plain) or derps://HOST[:PORT] (TLS)")
       ->required();
   relay->add_option("--name", a.names, "what to call each relay in tables and plots");
-  relay->add_option("--pid", a.pids, "the server's process (default: who listens on the port here)");
+  relay->add_option("--pid", a.pids,
+                    "the server's process (default: who listens on the port here)");
   relay->add_option("--server-name", a.server_name, "SNI, when it is not the host of the URL");
   relay->add_option("--rounds", a.bench.rounds, "every relay so many times, in turn")
       ->capture_default_str();
   relay->add_option("--threads", a.throughput.threads, "threads of the generator")
       ->capture_default_str();
+  relay->add_option("--wait-quiet", a.wait_quiet,
+                    "before each run wait up to so many seconds for other processes to calm down");
   relay->add_flag("--json", a.bench.json, "print JSON instead of a table");
   relay->add_flag("--quiet", a.bench.quiet, "no progress on the terminal");
   relay->add_option("--report", a.bench.report, "write a page with plots to this file");
@@ -77,9 +81,10 @@ std::function<core::Result<>()> AddRelayCommand(CLI::App& app) {
   throughput->add_option("--size", a.throughput.packet_bytes, "bytes a packet")
       ->check(CLI::Range(20, 65536))
       ->capture_default_str();
-  throughput->add_option("--rate", a.rates,
-                         "Mbit/s offered, all pairs together; several: one run each; 0: as fast as "
-                         "possible")
+  throughput
+      ->add_option("--rate", a.rates,
+                   "Mbit/s offered, all pairs together; several: one run each; 0: as fast as "
+                   "possible")
       ->capture_default_str();
   throughput->add_option("--coalesce", a.throughput.coalesce, "packets a write")
       ->check(CLI::Range(1, 1024))
@@ -91,6 +96,7 @@ std::function<core::Result<>()> AddRelayCommand(CLI::App& app) {
     Arguments& given = *arguments;
     if (auto found = FindTargets(given); !found) return found;
     given.throughput.duration = FromSeconds(given.seconds);
+    given.bench.wait_quiet = FromSeconds(given.wait_quiet);
     given.throughput.warm_up = FromSeconds(given.warm_up);
     if (*throughput) return RunRelayThroughput(given.bench, given.throughput, given.rates);
     return {};

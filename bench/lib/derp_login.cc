@@ -16,8 +16,7 @@ constexpr std::string_view kClientInfo = R"({"version":2,"CanAckPings":true})";
 
 }  // namespace
 
-DerpLogin::DerpLogin(const RelayTarget& target,
-                     std::shared_ptr<const core::tls::ClientContext> tls,
+DerpLogin::DerpLogin(const RelayTarget& target, std::shared_ptr<const core::tls::ClientContext> tls,
                      const core::PrivateKey& key, core::tls::AeadPool& pool)
     : target_(target), key_(key), pool_(pool), context_(std::move(tls)) {}
 

@@ -109,15 +109,15 @@ void DerpSocket::Append(SocketScratch& scratch, relay::FrameType type, std::size
   std::uint8_t* at = scratch.send.data() + scratch.send_size;
   if (tls_ != nullptr && core::tls::NeedsKeyUpdate(*tls_)) {
     const std::size_t size = core::tls::SealKeyUpdate(
-        *tls_, scratch.pool,
-        core::MutableBytes(scratch.send).subspan(scratch.send_size));
+        *tls_, scratch.pool, core::MutableBytes(scratch.send).subspan(scratch.send_size));
     scratch.send_size += size;
     at += size;
   }
   // Frames longer than a record are rare (64 KiB packets) and may be copied.
   const bool split = tls_ != nullptr && frame > core::tls::kMaxPlaintext;
   std::vector<std::uint8_t> whole(split ? frame : 0);
-  std::uint8_t* text = split ? whole.data() : at + (tls_ != nullptr ? core::tls::kRecordHeaderSize : 0);
+  std::uint8_t* text =
+      split ? whole.data() : at + (tls_ != nullptr ? core::tls::kRecordHeaderSize : 0);
   relay::WriteHeader(text, type, static_cast<std::uint32_t>(payload));
   fill(core::MutableBytes(text + relay::kHeaderBytes, payload));
   if (tls_ == nullptr) {

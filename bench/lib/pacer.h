@@ -33,8 +33,8 @@ class Pacer {
   // When the next burst that is not taken was meant to be sent.
   [[nodiscard]] core::Instant Next() const {
     if (unlimited()) return start_;
-    return start_ + core::Nanos(static_cast<std::int64_t>(static_cast<double>(done_) *
-                                                          interval_ns_));
+    return start_ +
+           core::Nanos(static_cast<std::int64_t>(static_cast<double>(done_) * interval_ns_));
   }
 
  private:

@@ -12,7 +12,8 @@ namespace ringscale::bench {
 
 struct RelayBenchOptions {
   std::vector<RelayTarget> targets;
-  unsigned rounds = 1;  // every target once a round, so that slow drifts hit all alike
+  unsigned rounds = 1;        // every target once a round, so that slow drifts hit all alike
+  core::Duration wait_quiet;  // before each run, for other processes to calm down
   bool json = false;
   bool quiet = false;  // no progress on stderr
   std::string report;  // HTML file; empty = none

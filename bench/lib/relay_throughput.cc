@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "bench/lib/derp_socket.h"
+#include "bench/lib/machine_load.h"
 #include "bench/lib/pacer.h"
 #include "bench/lib/packet_stream.h"
 #include "bench/lib/process_stats.h"
@@ -67,9 +68,7 @@ class Worker {
   void AddTo(ThroughputResult& result, std::uint64_t& slowest, std::uint64_t& fastest) const;
   [[nodiscard]] bool drained() const { return drained_.load(std::memory_order_acquire); }
   // For progress.
-  [[nodiscard]] std::uint64_t received() const {
-    return received_.load(std::memory_order_relaxed);
-  }
+  [[nodiscard]] std::uint64_t received() const { return received_.load(std::memory_order_relaxed); }
 
  private:
   void Enter(Phase phase);
@@ -111,17 +110,16 @@ core::Result<> Worker::Connect(const std::shared_ptr<const core::tls::ClientCont
     event.data.u64 = kReceiverTag | i;
     epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, receivers_.back()->fd(), &event);
   }
-  const double packets_per_second =
-      options_.bits_per_second / 8 / static_cast<double>(options_.packet_bytes) /
-      static_cast<double>(all);
+  const double packets_per_second = options_.bits_per_second / 8 /
+                                    static_cast<double>(options_.packet_bytes) /
+                                    static_cast<double>(all);
   for (std::size_t i = 0; i < count; ++i) {
     // Bursts of different pairs do not fall together.
     const core::Duration phase =
-        packets_per_second > 0
-            ? core::Nanos(static_cast<std::int64_t>(1e9 * options_.coalesce / packets_per_second *
-                                                    static_cast<double>(first + i) /
-                                                    static_cast<double>(all)))
-            : core::Duration{};
+        packets_per_second > 0 ? core::Nanos(static_cast<std::int64_t>(
+                                     1e9 * options_.coalesce / packets_per_second *
+                                     static_cast<double>(first + i) / static_cast<double>(all)))
+                               : core::Duration{};
     Flow& flow = flows_.emplace_back(
         static_cast<std::uint32_t>(first + i),
         Pacer(packets_per_second, options_.coalesce, core::MonotonicNow(), phase));
@@ -177,8 +175,7 @@ void Worker::OnEvent(std::uint64_t tag) {
       ++packets;
       OnPacket(frame.payload().subspan(std::min(relay::kKeyBytes, frame.payload().size())), now);
     });
-    received_.store(received_.load(std::memory_order_relaxed) + packets,
-                    std::memory_order_relaxed);
+    received_.store(received_.load(std::memory_order_relaxed) + packets, std::memory_order_relaxed);
     if (io == Io::kClosed) {
       receiver.reset();
       ++receivers_closed_;
@@ -210,9 +207,9 @@ void Worker::SendDue(Flow& flow) {
   }
   if (!possible) return;
   for (std::uint32_t i = 0; i < burst; ++i) {
-    AppendPacket(*flow.sender, scratch_, receivers_[flow.receiver] == nullptr
-                                             ? core::NodePublic{}
-                                             : receivers_[flow.receiver]->key(),
+    AppendPacket(*flow.sender, scratch_,
+                 receivers_[flow.receiver] == nullptr ? core::NodePublic{}
+                                                      : receivers_[flow.receiver]->key(),
                  options_.packet_bytes, [&](core::MutableBytes packet) {
                    WritePacket(packet, flow.stream, flow.next, now);
                  });
@@ -263,8 +260,7 @@ void Worker::Run(const std::atomic<Phase>& phase) {
   }
 }
 
-void Worker::AddTo(ThroughputResult& result, std::uint64_t& slowest,
-                   std::uint64_t& fastest) const {
+void Worker::AddTo(ThroughputResult& result, std::uint64_t& slowest, std::uint64_t& fastest) const {
   for (const Flow& flow : flows_) {
     result.attempted += flow.attempted;
     result.offered += flow.end_measured - flow.first_measured;
@@ -310,7 +306,8 @@ core::Result<ThroughputResult> MeasureThroughput(const RelayTarget& target,
     threads.emplace_back([&phase, &worker = *worker] { worker.Run(phase); });
   }
   const auto sleep_for = [](core::Duration duration) {
-    const timespec time{.tv_sec = duration.ns / 1'000'000'000, .tv_nsec = duration.ns % 1'000'000'000};
+    const timespec time{.tv_sec = duration.ns / 1'000'000'000,
+                        .tv_nsec = duration.ns % 1'000'000'000};
     clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
   };
   const auto server = [&]() -> std::optional<ProcessStats> {
@@ -318,12 +315,14 @@ core::Result<ThroughputResult> MeasureThroughput(const RelayTarget& target,
   };
   sleep_for(options.warm_up);
   const auto server_before = server();
+  const auto machine_before = MachineCpuSeconds();
   const core::Instant began = core::MonotonicNow();
   phase.store(Phase::kMeasure, std::memory_order_release);
   sleep_for(options.duration);
   phase.store(Phase::kDrain, std::memory_order_release);
   const core::Instant ended = core::MonotonicNow();
   const auto server_after = server();
+  const auto machine_after = MachineCpuSeconds();
   while (!std::ranges::all_of(workers, [](const auto& worker) { return worker->drained(); })) {
     sleep_for(core::Millis(2));
   }
@@ -340,6 +339,10 @@ core::Result<ThroughputResult> MeasureThroughput(const RelayTarget& target,
   std::uint64_t slowest = std::numeric_limits<std::uint64_t>::max();
   std::uint64_t fastest = 0;
   for (const auto& worker : workers) worker->AddTo(result, slowest, fastest);
+  if (machine_before && machine_after) {
+    const double ours = result.own_cpu_seconds + std::max(result.server_cpu_seconds, 0.0);
+    result.other_cores = std::max((*machine_after - *machine_before - ours) / result.seconds, 0.0);
+  }
   result.slowest_pair =
       fastest == 0 ? 0 : static_cast<double>(slowest) / static_cast<double>(fastest);
   return result;

@@ -37,9 +37,10 @@ struct ThroughputResult {
   std::uint64_t closed = 0;     // connections that the relay ended
   double slowest_pair = 0;      // packets delivered, of the fastest pair's
   double own_cpu_seconds = 0;
-  double busiest_thread = 0;      // of the time, its CPU
+  double busiest_thread = 0;       // of the time, its CPU
   double server_cpu_seconds = -1;  // negative: not known
   std::uint64_t server_rss_bytes = 0;
+  double other_cores = 0;  // that processes besides server and generator used
   std::size_t packet_bytes = 0;
   Histogram latency;  // one way, from the write to the read
 
