@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include "core/base/result.h"
 
@@ -12,7 +13,8 @@ class App;
 namespace ringscale::bench {
 
 // Adds `relay` and what belongs to it; the function runs what was asked for, to be
-// called after parsing when the sub-command was given.
-std::function<core::Result<>()> AddRelayCommand(CLI::App& app);
+// called after parsing when the sub-command was given. `command_line` is quoted in
+// reports.
+std::function<core::Result<>()> AddRelayCommand(CLI::App& app, std::string command_line);
 
 }  // namespace ringscale::bench

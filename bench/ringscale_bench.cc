@@ -1,6 +1,7 @@
 // ringscale-bench: load for control servers and relays, ours or not.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <string>
 
 #include "bench/lib/control_bench.h"
 #include "bench/relay_command.h"
@@ -32,7 +33,9 @@ int main(int argc, char** argv) {
   control_command->add_flag("--json", control.json, "print JSON instead of a table");
   control_command->add_flag("--quiet", control.quiet, "no progress on the terminal");
 
-  const auto run_relay = ringscale::bench::AddRelayCommand(app);
+  std::string command_line = "ringscale-bench";
+  for (int i = 1; i < argc; ++i) command_line.append(" ").append(argv[i]);
+  const auto run_relay = ringscale::bench::AddRelayCommand(app, command_line);
 
   CLI11_PARSE(app, argc, argv);
 

@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -55,9 +56,10 @@ class DerpSocket {
   [[nodiscard]] const core::NodePublic& key() const { return key_; }
 
   // Takes what one receive yields and calls on_frame(const relay::FrameView&) for
-  // every whole frame; the view is valid during the call.
+  // every whole frame; the view is valid during the call. At most `most` bytes.
   template <class OnFrame>
-  Io Receive(SocketScratch& scratch, OnFrame&& on_frame);
+  Io Receive(SocketScratch& scratch, OnFrame&& on_frame,
+             std::size_t most = SocketScratch::kReceive);
 
   // --- sending: Append, Append, ..., Flush; while blocked() only Resume ---
   // The frame's payload is what fill(core::MutableBytes) writes.
@@ -135,15 +137,15 @@ void DerpSocket::Append(SocketScratch& scratch, relay::FrameType type, std::size
 }
 
 template <class OnFrame>
-DerpSocket::Io DerpSocket::Receive(SocketScratch& scratch, OnFrame&& on_frame) {
+DerpSocket::Io DerpSocket::Receive(SocketScratch& scratch, OnFrame&& on_frame, std::size_t most) {
   std::uint8_t* const plain = scratch.receive.data();
   std::size_t plain_size = plain_left_.size();
   if (plain_size != 0) std::memcpy(plain, plain_left_.data(), plain_size);
   std::uint8_t* const cipher = plain + plain_size;
   const std::size_t kept = cipher_left_.size();
   if (kept != 0) std::memcpy(cipher, cipher_left_.data(), kept);
-  const ssize_t got =
-      ::recv(fd_.get(), cipher + kept, scratch.receive.size() - plain_size - kept, 0);
+  const std::size_t room = std::min(most, scratch.receive.size() - plain_size - kept);
+  const ssize_t got = ::recv(fd_.get(), cipher + kept, room, 0);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return Io::kWouldBlock;
   if (got <= 0) return Io::kClosed;
   const core::MutableBytes bytes(cipher, kept + static_cast<std::size_t>(got));

@@ -33,13 +33,24 @@ std::optional<double> MachineCpuSeconds() {
          static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
+double OwnThreadCpuSeconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+
+void SleepFor(core::Duration duration) {
+  const timespec time{.tv_sec = duration.ns / 1'000'000'000,
+                      .tv_nsec = duration.ns % 1'000'000'000};
+  clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
+}
+
 bool WaitForQuietMachine(core::Duration limit) {
   const core::Instant until = core::MonotonicNow() + limit;
   for (;;) {
     const auto before = MachineCpuSeconds();
     const core::Instant began = core::MonotonicNow();
-    const timespec time{.tv_sec = 0, .tv_nsec = kLook.ns};
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
+    SleepFor(kLook);
     const auto after = MachineCpuSeconds();
     if (!before || !after) return false;
     const core::Instant now = core::MonotonicNow();

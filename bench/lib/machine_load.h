@@ -11,6 +11,12 @@ namespace ringscale::bench {
 // time stolen by the hypervisor included. nullopt where /proc cannot be read.
 std::optional<double> MachineCpuSeconds();
 
+// CPU seconds of the calling thread.
+double OwnThreadCpuSeconds();
+
+// Blocks the calling thread.
+void SleepFor(core::Duration duration);
+
 // Waits until all processes together use less than a tenth of a core, at most
 // `limit`. False when the machine stayed busy.
 bool WaitForQuietMachine(core::Duration limit);

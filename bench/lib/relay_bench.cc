@@ -4,63 +4,141 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <fstream>
 #include <utility>
 
 #include "bench/lib/machine_load.h"
+#include "bench/lib/relay_report.h"
 
 namespace ringscale::bench {
 namespace {
 
-void Progress(const RelayBenchOptions& options, const std::string& text) {
-  if (!options.quiet && isatty(STDERR_FILENO) != 0) {
-    std::fprintf(stderr, "%s\n", text.c_str());
+// A line that is written over while a run goes on.
+class Progress {
+ public:
+  explicit Progress(bool wanted) : wanted_(wanted && isatty(STDERR_FILENO) != 0) {}
+  ~Progress() { Say({}); }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  void Say(const std::string& text) const {
+    if (wanted_) std::fprintf(stderr, "\r\033[K%s", text.c_str());
   }
-}
 
-void PrintHead() {
-  fmt::print("{:<22} {:>9} {:>9} {:>9} {:>9} {:>7} {:>8} {:>8} {:>7} {:>9} {:>9}  {}\n", "relay",
-             "wanted", "offered", "delivered", "loss %", "slowest", "CPU s/GB", "us/packet", "CPU",
-             "p50 us", "p99 us", "remarks");
-}
+ private:
+  bool wanted_;
+};
 
-void PrintRow(const std::string& name, const ThroughputResult& r) {
-  std::string remarks;
-  if (r.generator_was_limit()) remarks += " generator was the limit";
-  if (r.corrupt != 0) remarks += fmt::format(" {} CORRUPT", r.corrupt);
-  if (r.misplaced != 0) remarks += fmt::format(" {} out of order", r.misplaced);
-  if (r.closed != 0) remarks += fmt::format(" {} closed", r.closed);
-  const double us = r.cpu_per_gb() * static_cast<double>(r.packet_bytes) / 1e3;
-  fmt::print(
-      "{:<22} {:>9.1f} {:>9.1f} {:>9.1f} {:>9.3f} {:>7.3f} {:>8.3f} {:>8.3f} {:>7.3f} {:>9.1f} "
-      "{:>9.1f} {}\n",
-      name, r.Bits(r.attempted) / 1e6, r.Bits(r.offered) / 1e6, r.Bits(r.in_time) / 1e6,
-      100 * r.loss(), r.slowest_pair, r.cpu_per_gb(), us, r.server_cpu_seconds / r.seconds,
-      static_cast<double>(r.latency.Quantile(0.5).ns) / 1e3,
-      static_cast<double>(r.latency.Quantile(0.99).ns) / 1e3,
-      remarks + fmt::format(" gen {:.2f} others {:.2f}", r.busiest_thread, r.other_cores));
-}
+class Run {
+ public:
+  explicit Run(const RelayBenchOptions& options) : options_(options) {
+    report_.command = options.command;
+  }
+
+  // Every target once a round; `measure` adds to the report and returns the row.
+  template <class Measure>
+  core::Result<> Each(Measure&& measure) {
+    for (unsigned round = 0; round < options_.rounds; ++round) {
+      for (const RelayTarget& target : options_.targets) {
+        const Progress progress(!options_.quiet);
+        if (options_.wait_quiet.ns > 0) {
+          progress.Say("waiting for other processes");
+          WaitForQuietMachine(options_.wait_quiet);
+        }
+        const auto say = [&](const std::string& text) { progress.Say(target.name + ": " + text); };
+        core::Result<std::string> row = measure(report_, target, say);
+        if (!row) return core::Forward(row);
+        progress.Say({});
+        Print(*row);
+      }
+    }
+    return {};
+  }
+
+  void Print(const std::string& text) const {
+    if (options_.json) return;
+    std::fputs(text.c_str(), stdout);
+    std::fflush(stdout);
+  }
+
+  core::Result<> Finish() {
+    if (options_.json) fmt::print("{}\n", ToJson(report_));
+    if (options_.report.empty()) return {};
+    std::ofstream file(options_.report);
+    file << ToHtml(report_);
+    file.close();
+    if (!file) return core::Fail(core::ErrorCode::kIo, "cannot write " + options_.report);
+    return {};
+  }
+
+ private:
+  const RelayBenchOptions& options_;
+  RelayReport report_;
+};
 
 }  // namespace
 
 core::Result<> RunRelayThroughput(const RelayBenchOptions& options,
                                   const ThroughputOptions& throughput,
                                   const std::vector<double>& megabits) {
-  PrintHead();
-  for (unsigned round = 0; round < options.rounds; ++round) {
-    for (const double rate : megabits) {
-      for (const RelayTarget& target : options.targets) {
-        Progress(options, fmt::format("{} at {} Mbit/s", target.name, rate));
-        if (options.wait_quiet.ns > 0) WaitForQuietMachine(options.wait_quiet);
-        ThroughputOptions one = throughput;
-        one.bits_per_second = rate * 1e6;
-        auto result = MeasureThroughput(target, one);
-        if (!result) return core::Forward(result);
-        PrintRow(target.name, *result);
-        std::fflush(stdout);
-      }
-    }
+  Run run(options);
+  run.Print(ThroughputHead());
+  for (const double rate : megabits) {
+    auto done = run.Each([&](RelayReport& report, const RelayTarget& target,
+                             const ProgressFn& progress) -> core::Result<std::string> {
+      ThroughputOptions one = throughput;
+      one.bits_per_second = rate * 1e6;
+      auto result = MeasureThroughput(target, one, progress);
+      if (!result) return core::Forward(result);
+      report.throughput.push_back(
+          {.relay = target.name, .wanted_bits = one.bits_per_second, .result = std::move(*result)});
+      return TableRow(report.throughput.back());
+    });
+    if (!done) return done;
   }
-  return {};
+  return run.Finish();
+}
+
+core::Result<> RunRelayConnect(const RelayBenchOptions& options, const ConnectOptions& connect) {
+  Run run(options);
+  auto done = run.Each([&](RelayReport& report, const RelayTarget& target,
+                           const ProgressFn& progress) -> core::Result<std::string> {
+    auto result = MeasureConnect(target, connect, progress);
+    if (!result) return core::Forward(result);
+    report.connect.push_back({.relay = target.name,
+                              .packet_bits = connect.latency.bits_per_second,
+                              .with_logins = connect.with_logins,
+                              .result = std::move(*result)});
+    return TableRow(report.connect.back());
+  });
+  if (!done) return done;
+  return run.Finish();
+}
+
+core::Result<> RunRelayStorm(const RelayBenchOptions& options, const StormOptions& storm) {
+  Run run(options);
+  auto done = run.Each([&](RelayReport& report, const RelayTarget& target,
+                           const ProgressFn& progress) -> core::Result<std::string> {
+    auto result = MeasureStorm(target, storm, progress);
+    if (!result) return core::Forward(result);
+    report.storm.push_back({.relay = target.name, .result = std::move(*result)});
+    return TableRow(report.storm.back());
+  });
+  if (!done) return done;
+  return run.Finish();
+}
+
+core::Result<> RunRelayStun(const RelayBenchOptions& options, const StunOptions& stun) {
+  Run run(options);
+  auto done = run.Each([&](RelayReport& report, const RelayTarget& target,
+                           const ProgressFn& progress) -> core::Result<std::string> {
+    progress("STUN");
+    auto result = MeasureStun(target, stun);
+    if (!result) return core::Forward(result);
+    report.stun.push_back({.relay = target.name, .result = *result});
+    return TableRow(report.stun.back());
+  });
+  if (!done) return done;
+  return run.Finish();
 }
 
 }  // namespace ringscale::bench

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/lib/relay_runs.h"
 #include "bench/lib/relay_target.h"
 #include "bench/lib/relay_throughput.h"
 #include "core/base/result.h"
@@ -15,13 +16,17 @@ struct RelayBenchOptions {
   unsigned rounds = 1;        // every target once a round, so that slow drifts hit all alike
   core::Duration wait_quiet;  // before each run, for other processes to calm down
   bool json = false;
-  bool quiet = false;  // no progress on stderr
-  std::string report;  // HTML file; empty = none
+  bool quiet = false;   // no progress on stderr
+  std::string report;   // HTML file; empty = none
+  std::string command;  // for JSON and the page
 };
 
 // `megabits`: the offered rates, 0 = as fast as possible.
 core::Result<> RunRelayThroughput(const RelayBenchOptions& options,
                                   const ThroughputOptions& throughput,
                                   const std::vector<double>& megabits);
+core::Result<> RunRelayConnect(const RelayBenchOptions& options, const ConnectOptions& connect);
+core::Result<> RunRelayStorm(const RelayBenchOptions& options, const StormOptions& storm);
+core::Result<> RunRelayStun(const RelayBenchOptions& options, const StunOptions& stun);
 
 }  // namespace ringscale::bench

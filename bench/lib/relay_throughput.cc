@@ -1,8 +1,8 @@
 #include "bench/lib/relay_throughput.h"
 
+#include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include <algorithm>
 #include <atomic>
@@ -29,12 +29,6 @@ constexpr core::Duration kLongestWait = core::Millis(5);
 // How long packets may take to arrive after the last was sent.
 constexpr core::Duration kDrainLimit = core::Seconds(3);
 
-double ThreadCpuSeconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
-}
-
 struct Flow {
   Flow(std::uint32_t number, const Pacer& schedule)
       : stream(number), pacer(schedule), check(number) {}
@@ -51,6 +45,8 @@ struct Flow {
   std::uint64_t delivered = 0;
   std::uint64_t in_time = 0;
   bool closed = false;
+  bool slow = false;             // its receiver reads slowly
+  std::uint64_t bytes_read = 0;  // by a slow receiver
 };
 
 // One thread with its flows.
@@ -63,7 +59,7 @@ class Worker {
 
   core::Result<> Connect(const std::shared_ptr<const core::tls::ClientContext>& tls,
                          std::size_t first, std::size_t count, std::size_t receivers,
-                         std::size_t all);
+                         std::size_t slow, std::size_t all);
   void Run(const std::atomic<Phase>& phase);
   void AddTo(ThroughputResult& result, std::uint64_t& slowest, std::uint64_t& fastest) const;
   [[nodiscard]] bool drained() const { return drained_.load(std::memory_order_acquire); }
@@ -74,6 +70,8 @@ class Worker {
   void Enter(Phase phase);
   void SendDue(Flow& flow);
   void OnEvent(std::uint64_t tag);
+  void ReceiveFrom(std::size_t receiver, std::size_t most);
+  void ReadSlowly(core::Instant now);
   void OnPacket(core::Bytes packet, core::Instant now);
   [[nodiscard]] core::Duration UntilNext(core::Instant now) const;
 
@@ -85,6 +83,7 @@ class Worker {
   std::vector<std::unique_ptr<DerpSocket>> receivers_;
   std::uint32_t first_stream_ = 0;
   Phase phase_ = Phase::kWarmUp;
+  core::Instant began_;
   Histogram latency_;
   double cpu_at_start_ = 0;
   double cpu_seconds_ = 0;
@@ -98,39 +97,42 @@ constexpr std::uint64_t kReceiverTag = std::uint64_t{1} << 32;
 
 core::Result<> Worker::Connect(const std::shared_ptr<const core::tls::ClientContext>& tls,
                                std::size_t first, std::size_t count, std::size_t receivers,
-                               std::size_t all) {
+                               std::size_t slow, std::size_t all) {
   epoll_ = core::Fd(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_.valid()) return core::FailErrno("epoll_create1", errno);
   first_stream_ = static_cast<std::uint32_t>(first);
-  for (std::size_t i = 0; i < receivers; ++i) {
+  const auto watch = [&](const DerpSocket& socket, std::uint32_t events, std::uint64_t tag) {
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = tag;
+    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket.fd(), &event);
+  };
+  for (std::size_t i = 0; i < receivers + slow; ++i) {
     auto receiver = DerpSocket::Connect(target_, tls, scratch_);
     if (!receiver) return core::Forward(receiver);
     receivers_.push_back(std::move(*receiver));
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.u64 = kReceiverTag | i;
-    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, receivers_.back()->fd(), &event);
+    // Slow ones are not told when there is something to read: they look by the clock.
+    if (i < receivers) watch(*receivers_.back(), EPOLLIN, kReceiverTag | i);
   }
   const double packets_per_second = options_.bits_per_second / 8 /
                                     static_cast<double>(options_.packet_bytes) /
                                     static_cast<double>(all);
-  for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < count + slow; ++i) {
     // Bursts of different pairs do not fall together.
-    const core::Duration phase =
-        packets_per_second > 0 ? core::Nanos(static_cast<std::int64_t>(
-                                     1e9 * options_.coalesce / packets_per_second *
-                                     static_cast<double>(first + i) / static_cast<double>(all)))
-                               : core::Duration{};
+    const double share = static_cast<double>((first + i) % all) / static_cast<double>(all);
+    const core::Duration phase = packets_per_second > 0
+                                     ? core::Nanos(static_cast<std::int64_t>(
+                                           1e9 * options_.coalesce / packets_per_second * share))
+                                     : core::Duration{};
     Flow& flow = flows_.emplace_back(
         static_cast<std::uint32_t>(first + i),
         Pacer(packets_per_second, options_.coalesce, core::MonotonicNow(), phase));
-    flow.receiver = i % receivers;
+    flow.slow = i >= count;
+    flow.receiver = flow.slow ? receivers + i - count : i % receivers;
     auto sender = DerpSocket::Connect(target_, tls, scratch_);
     if (!sender) return core::Forward(sender);
     flow.sender = std::move(*sender);
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLOUT | EPOLLET;
-    event.data.u64 = i;
-    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, flow.sender->fd(), &event);
+    watch(*flow.sender, EPOLLIN | EPOLLOUT | EPOLLET, i);
   }
   return {};
 }
@@ -138,10 +140,10 @@ core::Result<> Worker::Connect(const std::shared_ptr<const core::tls::ClientCont
 void Worker::Enter(Phase phase) {
   phase_ = phase;
   if (phase == Phase::kMeasure) {
-    cpu_at_start_ = ThreadCpuSeconds();
+    cpu_at_start_ = OwnThreadCpuSeconds();
     for (Flow& flow : flows_) flow.first_measured = flow.next;
   } else if (phase == Phase::kDrain) {
-    cpu_seconds_ = ThreadCpuSeconds() - cpu_at_start_;
+    cpu_seconds_ = OwnThreadCpuSeconds() - cpu_at_start_;
     for (Flow& flow : flows_) flow.end_measured = flow.next;
   }
 }
@@ -156,30 +158,49 @@ void Worker::OnPacket(core::Bytes packet, core::Instant now) {
   Flow& flow = flows_[stream - first_stream_];
   const StreamCheck::Seen seen = flow.check.Check(packet);
   if (!seen.good) return;
-  if (phase_ == Phase::kMeasure) {
+  if (phase_ == Phase::kMeasure && !flow.slow) {
     ++flow.in_time;
     latency_.Add(now - seen.sent);
   }
   if (seen.sequence >= flow.first_measured && seen.sequence < flow.end_measured) ++flow.delivered;
 }
 
+void Worker::ReceiveFrom(std::size_t index, std::size_t most) {
+  auto& receiver = receivers_[index];
+  if (receiver == nullptr) return;
+  std::uint64_t packets = 0;
+  const core::Instant now = core::MonotonicNow();
+  const auto io = receiver->Receive(
+      scratch_,
+      [&](const relay::FrameView& frame) {
+        if (frame.type != relay::FrameType::kRecvPacket) return;
+        ++packets;
+        OnPacket(frame.payload().subspan(std::min(relay::kKeyBytes, frame.payload().size())), now);
+      },
+      most);
+  received_.store(received_.load(std::memory_order_relaxed) + packets, std::memory_order_relaxed);
+  if (io == DerpSocket::Io::kClosed) {
+    receiver.reset();
+    ++receivers_closed_;
+  }
+}
+
+// Slow receivers read as much as their rate allows by now, in pieces.
+void Worker::ReadSlowly(core::Instant now) {
+  constexpr std::uint64_t kPiece = 16 * 1024;
+  const auto allowed = static_cast<std::uint64_t>(
+      (now - began_).seconds() * static_cast<double>(options_.slow_bytes_per_second));
+  for (Flow& flow : flows_) {
+    if (!flow.slow || flow.bytes_read + kPiece > allowed) continue;
+    flow.bytes_read += kPiece;
+    ReceiveFrom(flow.receiver, kPiece);
+  }
+}
+
 void Worker::OnEvent(std::uint64_t tag) {
   using Io = DerpSocket::Io;
   if ((tag & kReceiverTag) != 0) {
-    auto& receiver = receivers_[tag & ~kReceiverTag];
-    if (receiver == nullptr) return;
-    std::uint64_t packets = 0;
-    const core::Instant now = core::MonotonicNow();
-    const Io io = receiver->Receive(scratch_, [&](const relay::FrameView& frame) {
-      if (frame.type != relay::FrameType::kRecvPacket) return;
-      ++packets;
-      OnPacket(frame.payload().subspan(std::min(relay::kKeyBytes, frame.payload().size())), now);
-    });
-    received_.store(received_.load(std::memory_order_relaxed) + packets, std::memory_order_relaxed);
-    if (io == Io::kClosed) {
-      receiver.reset();
-      ++receivers_closed_;
-    }
+    ReceiveFrom(tag & ~kReceiverTag, SocketScratch::kReceive);
     return;
   }
   Flow& flow = flows_[tag];
@@ -233,6 +254,7 @@ core::Duration Worker::UntilNext(core::Instant now) const {
 
 void Worker::Run(const std::atomic<Phase>& phase) {
   prctl(PR_SET_TIMERSLACK, 1);
+  began_ = core::MonotonicNow();
   constexpr int kEvents = 256;
   epoll_event events[kEvents];
   core::Instant draining_since;
@@ -247,7 +269,8 @@ void Worker::Run(const std::atomic<Phase>& phase) {
       for (Flow& flow : flows_) SendDue(flow);
     } else if (!drained_.load(std::memory_order_relaxed)) {
       const bool all = std::ranges::all_of(flows_, [](const Flow& flow) {
-        return flow.closed || flow.delivered == flow.end_measured - flow.first_measured;
+        return flow.closed || flow.slow ||
+               flow.delivered == flow.end_measured - flow.first_measured;
       });
       if (all || core::MonotonicNow() - draining_since > kDrainLimit) {
         drained_.store(true, std::memory_order_release);
@@ -257,18 +280,23 @@ void Worker::Run(const std::atomic<Phase>& phase) {
     const timespec limit{.tv_sec = 0, .tv_nsec = wait.ns};
     const int count = epoll_pwait2(epoll_.get(), events, kEvents, &limit, nullptr);
     for (int i = 0; i < count; ++i) OnEvent(events[i].data.u64);
+    ReadSlowly(core::MonotonicNow());
   }
 }
 
 void Worker::AddTo(ThroughputResult& result, std::uint64_t& slowest, std::uint64_t& fastest) const {
   for (const Flow& flow : flows_) {
+    result.corrupt += flow.check.corrupt();
+    result.misplaced += flow.check.misplaced();
+    result.closed += flow.closed ? 1 : 0;
+    if (flow.slow) {
+      result.slow_delivered += flow.check.received();
+      continue;
+    }
     result.attempted += flow.attempted;
     result.offered += flow.end_measured - flow.first_measured;
     result.delivered += flow.delivered;
     result.in_time += flow.in_time;
-    result.corrupt += flow.check.corrupt();
-    result.misplaced += flow.check.misplaced();
-    result.closed += flow.closed ? 1 : 0;
     slowest = std::min(slowest, flow.delivered);
     fastest = std::max(fastest, flow.delivered);
   }
@@ -282,7 +310,8 @@ void Worker::AddTo(ThroughputResult& result, std::uint64_t& slowest, std::uint64
 }  // namespace
 
 core::Result<ThroughputResult> MeasureThroughput(const RelayTarget& target,
-                                                 const ThroughputOptions& options) {
+                                                 const ThroughputOptions& options,
+                                                 const ProgressFn& progress) {
   auto tls = MakeBenchTlsContext(options.cipher_suites);
   if (!tls) return core::Forward(tls);
   const std::size_t receivers = options.receivers == 0 ? options.pairs : options.receivers;
@@ -295,7 +324,8 @@ core::Result<ThroughputResult> MeasureThroughput(const RelayTarget& target,
     const std::size_t end = options.pairs * (i + 1) / count;
     const std::size_t share = receivers * (i + 1) / count - receivers * i / count;
     workers.push_back(std::make_unique<Worker>(target, options));
-    if (auto connected = workers.back()->Connect(*tls, first, end - first, share, options.pairs);
+    if (auto connected = workers.back()->Connect(*tls, first, end - first, share,
+                                                 i == 0 ? options.slow_pairs : 0, options.pairs);
         !connected) {
       return core::Forward(connected);
     }
@@ -305,26 +335,34 @@ core::Result<ThroughputResult> MeasureThroughput(const RelayTarget& target,
   for (auto& worker : workers) {
     threads.emplace_back([&phase, &worker = *worker] { worker.Run(phase); });
   }
-  const auto sleep_for = [](core::Duration duration) {
-    const timespec time{.tv_sec = duration.ns / 1'000'000'000,
-                        .tv_nsec = duration.ns % 1'000'000'000};
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
-  };
   const auto server = [&]() -> std::optional<ProcessStats> {
     return target.pid ? ReadProcessStats(*target.pid) : std::nullopt;
   };
-  sleep_for(options.warm_up);
+  SleepFor(options.warm_up);
   const auto server_before = server();
   const auto machine_before = MachineCpuSeconds();
   const core::Instant began = core::MonotonicNow();
   phase.store(Phase::kMeasure, std::memory_order_release);
-  sleep_for(options.duration);
+  std::uint64_t last = 0;
+  for (const auto& worker : workers) last += worker->received();
+  while (core::MonotonicNow() - began < options.duration) {
+    constexpr core::Duration kTell = core::Millis(500);
+    const core::Duration left = options.duration - (core::MonotonicNow() - began);
+    SleepFor(std::clamp(left, core::Duration{}, kTell));
+    std::uint64_t received = 0;
+    for (const auto& worker : workers) received += worker->received();
+    progress(fmt::format("{:.1f} of {:.0f} s, {:.0f} Mbit/s",
+                         (core::MonotonicNow() - began).seconds(), options.duration.seconds(),
+                         static_cast<double>((received - last) * options.packet_bytes) * 8 / 1e6 /
+                             std::min(kTell, std::max(left, core::Millis(1))).seconds()));
+    last = received;
+  }
   phase.store(Phase::kDrain, std::memory_order_release);
   const core::Instant ended = core::MonotonicNow();
   const auto server_after = server();
   const auto machine_after = MachineCpuSeconds();
   while (!std::ranges::all_of(workers, [](const auto& worker) { return worker->drained(); })) {
-    sleep_for(core::Millis(2));
+    SleepFor(core::Millis(2));
   }
   phase.store(Phase::kStop, std::memory_order_release);
   for (std::thread& thread : threads) thread.join();

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <string>
 
 #include "bench/lib/histogram.h"
 #include "bench/lib/relay_target.h"
@@ -12,12 +14,19 @@
 
 namespace ringscale::bench {
 
+// Says how far a run is; called about twice a second.
+using ProgressFn = std::function<void(const std::string&)>;
+
 struct ThroughputOptions {
   std::size_t pairs = 10;
   std::size_t packet_bytes = 1400;
   double bits_per_second = 0;  // of packets, all pairs together; 0 = as fast as possible
   std::uint32_t coalesce = 1;  // packets a write
   std::size_t receivers = 0;   // 0: one each; else the pairs share this many (fan-in)
+  // Further pairs whose receivers read slowly, each on its own receiver; they send
+  // at the rate of the others, and are checked but not counted.
+  std::size_t slow_pairs = 0;
+  std::uint64_t slow_bytes_per_second = 64 * 1024;
   unsigned threads = 1;
   core::Duration warm_up = core::Seconds(1);
   core::Duration duration = core::Seconds(5);
@@ -28,14 +37,15 @@ struct ThroughputOptions {
 // without DERP's and TLS's own.
 struct ThroughputResult {
   double seconds = 0;
-  std::uint64_t attempted = 0;  // packets that the schedule asked for
-  std::uint64_t offered = 0;    // that TCP took
-  std::uint64_t delivered = 0;  // of those offered; they may arrive a little later
-  std::uint64_t in_time = 0;    // that arrived within the measured time
-  std::uint64_t corrupt = 0;    // wrong content
-  std::uint64_t misplaced = 0;  // repeated or out of order
-  std::uint64_t closed = 0;     // connections that the relay ended
-  double slowest_pair = 0;      // packets delivered, of the fastest pair's
+  std::uint64_t attempted = 0;       // packets that the schedule asked for
+  std::uint64_t offered = 0;         // that TCP took
+  std::uint64_t delivered = 0;       // of those offered; they may arrive a little later
+  std::uint64_t in_time = 0;         // that arrived within the measured time
+  std::uint64_t corrupt = 0;         // wrong content
+  std::uint64_t misplaced = 0;       // repeated or out of order
+  std::uint64_t closed = 0;          // connections that the relay ended
+  std::uint64_t slow_delivered = 0;  // to slow receivers
+  double slowest_pair = 0;           // packets delivered, of the fastest pair's
   double own_cpu_seconds = 0;
   double busiest_thread = 0;       // of the time, its CPU
   double server_cpu_seconds = -1;  // negative: not known
@@ -62,6 +72,7 @@ struct ThroughputResult {
 };
 
 core::Result<ThroughputResult> MeasureThroughput(const RelayTarget& target,
-                                                 const ThroughputOptions& options);
+                                                 const ThroughputOptions& options,
+                                                 const ProgressFn& progress);
 
 }  // namespace ringscale::bench
