@@ -56,6 +56,18 @@ class Pair(Set):
         for client in (self.a, self.b):
             self.assert_healthy(client)
 
+    def join_interactively(self, host):
+        """A third node; its login URL must be one that its user can open."""
+        client = Client(host, NEW, env=self.client_env)
+        process, url = client.up_interactive(self.server.url)
+        self.assertTrue(url.startswith(f"{self.server.url}/register/"), url)
+        page = host.run("curl", "-sSk", "--fail", "--max-time", "10", url).stdout
+        auth_id = url.rsplit("/", 1)[1]
+        self.assertIn(auth_id, page)
+        self.server.cli("auth", "register", "--user", "alice", "--auth-id", auth_id)
+        self.assertEqual(process.wait(60), 0)
+        client.wait_running()
+
 
 class PublicHttp(Pair):
     """A public-range literal: after a cut the client insists on https port 443."""
@@ -147,6 +159,11 @@ http {{
         log = self.server.log_text()
         self.assertTrue(any(address in log for address in addresses))
 
+    def test_07_login_urls_name_the_proxy(self):
+        host = self.lab.host("c")
+        host.add_name("ctl.example.test", self.server_host.ip)
+        self.join_interactively(host)
+
 
 class Ipv6Only(Pair):
     versions = (NEW,)
@@ -157,6 +174,9 @@ class Ipv6Only(Pair):
         cls.host_a = cls.lab.host("a", "fd00:77::2/64")
         cls.host_b = cls.lab.host("b", "fd00:77::3/64")
         cls.server = Server(cls.server_host, "http://[fd00:77::1]:8080")
+
+    def test_05_login_urls_have_the_address(self):
+        self.join_interactively(self.lab.host("c", "fd00:77::4/64"))
 
 
 class NoIoUring(Pair):
