@@ -133,8 +133,14 @@ class Host:
 
     def block_udp_except_stun(self):
         """Only the relay can carry traffic then (STUN still answers)."""
+        self.block("udp dport != { 3478, 3479 }")
+
+    def block_udp(self):
+        self.block("meta l4proto udp")
+
+    def block(self, what):
         self.nft("table inet lab {\n chain out {\n type filter hook output priority 0;\n"
-                 'oifname "eth0" meta l4proto udp udp dport != { 3478, 3479 } drop\n }\n}\n')
+                 f'oifname "eth0" {what} drop\n }}\n}}\n')
 
     def unblock(self):
         self.nft("table inet lab\ndelete table inet lab\n")

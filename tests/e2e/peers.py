@@ -179,6 +179,12 @@ class Client:
             return match and match.group(0)
         return process, wait_until(f"{self.name} shows a login URL", shown, 30)
 
+    def logout(self):
+        # Taking its own addresses away is a change of links to the client, upon which
+        # it closes connections, also the one that carries the logout: once more then.
+        wait_until(f"{self.name} logs out",
+                   lambda: self.cli("logout", check=False).returncode == 0, 60)
+
     def ip(self, family=4):
         return self.cli("ip", f"-{family}").stdout.strip()
 

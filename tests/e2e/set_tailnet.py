@@ -97,7 +97,10 @@ class Tailnet(Set):
 
     def test_07_netcheck(self):
         for client in (self.a, self.b):
-            self.assert_netcheck(client)
+            self.assert_netcheck(client, udp=True)
+            client.host.block_udp()
+            self.assert_netcheck(client, udp=False)
+            client.host.unblock()
 
     def test_08_healthy(self):
         for client in (self.a, self.b, self.c):
@@ -105,7 +108,7 @@ class Tailnet(Set):
 
     def test_09_logout_and_rejoin(self):
         address = self.b.ip()
-        self.b.cli("logout")
+        self.b.logout()
         wait_until("the server sees the logout",
                    lambda: self.server.node("b")["expiry"] is not None)
         self.b.up(self.server.url, key=self.server.auth_key())
@@ -166,7 +169,7 @@ class Tailnet(Set):
         client.up(self.server.url, key=key)
         client.wait_running()
         self.a.wait_peer("eph")
-        client.cli("logout")
+        client.logout()
         wait_until("the server has deleted it",
                    lambda: "eph" not in [n["givenName"] for n in self.server.nodes()])
         wait_until("a forgets it", lambda: "eph" not in self.a.peers())
