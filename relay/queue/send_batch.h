@@ -15,7 +15,7 @@ namespace ringscale::relay {
 
 struct BatchLimits {
   std::uint32_t bytes = 1024 * 1024;  // a batch ends with the packet that reaches this
-  std::uint32_t pieces = 512;        // iovecs; the kernel takes at most 1024
+  std::uint32_t pieces = 512;         // iovecs; the kernel takes at most 1024
 };
 
 class SendBatch {
