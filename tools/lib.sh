@@ -10,9 +10,9 @@ export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time
 packages_build="g++ cmake ninja-build pkg-config ccache mold ca-certificates git
   liburing-dev libssl-dev libsodium-dev liblmdb-dev libnghttp2-dev libzstd-dev
   libcurl4-openssl-dev libsimdjson-dev libyaml-cpp-dev libspdlog-dev libfmt-dev
-  libcli11-dev libtomlplusplus-dev libipsec-mb-dev libgtest-dev libbenchmark-dev"
+  libcli11-dev libtomlplusplus-dev libipsec-mb-dev libgtest-dev libbenchmark-dev python3"
 packages_test="clang-19 clang-tidy-19 clang-format-19
-  libclang-rt-19-dev llvm-19 lld-19 python3 iproute2 iputils-ping nftables iperf3 curl openssl
+  libclang-rt-19-dev llvm-19 lld-19 iproute2 iputils-ping nftables iperf3 curl openssl
   nginx-light procps dnsutils qemu-system-x86 busybox-static cpio kmod"
 
 say() { printf '\n== %s\n' "$*"; }
