@@ -298,6 +298,28 @@ TEST(LmdbStore, SurvivesAFailedWriteAtEveryPlace) {
   EXPECT_GT(reopens, 0U);
 }
 
+TEST(LmdbStore, AReadOnlyFileSystemFailsCommitsUntilItCanBeWritten) {
+  TempDir dir;
+  auto store = OpenStore(TestOptions(dir));
+  ASSERT_TRUE(CommitNow(*store, PutUser(1)));
+  FailDisk(DiskCall::kWrite, 1000, EROFS);
+  for (std::uint64_t id = 2; id < 5; ++id) {
+    const auto failed = CommitNow(*store, PutUser(id));
+    ASSERT_FALSE(failed);
+    EXPECT_NE(failed.error().message.find("must be writable"), std::string::npos)
+        << failed.error().message;
+    EXPECT_FALSE(store->Health());
+  }
+  FailDisk(DiskCall::kWrite, 0, 0);
+  ASSERT_TRUE(CommitNow(*store, PutUser(5)));
+  EXPECT_TRUE(store->Health());
+  store.reset();
+  store = OpenStore(TestOptions(dir));
+  EXPECT_TRUE(HasUser(*store, 1));
+  EXPECT_FALSE(HasUser(*store, 2));
+  EXPECT_TRUE(HasUser(*store, 5));
+}
+
 TEST(LmdbStore, SaysThatTheDiskIsFullAndGoesOn) {
   // A file size limit stands in for the full disk; it needs no privilege.
   const int code = InChild([] {

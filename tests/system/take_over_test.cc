@@ -169,6 +169,7 @@ TEST_F(TakeOverTest, ASuccessorThatCannotStartLeavesTheServerAlone) {
   EXPECT_NE(failed.error().message.find("192.0.2.1:8080"), std::string::npos)
       << failed.error().message;
   EXPECT_TRUE(server_->Command("health"));
+  EXPECT_TRUE(server_->Command("configtest")) << "can be asked before an upgrade";
   // Without the flag two servers never share their data.
   const auto second = server_->Command("serve");
   ASSERT_FALSE(second);

@@ -93,6 +93,18 @@ void RunOn(core::engine::Loop& loop, std::move_only_function<void()> work) {
   }
 }
 
+core::Result<> CheckSettings(const Config& config) {
+  return control::CheckDnsSettings(DnsSettingsOf(config), ServerNameOf(config).host);
+}
+
+// Writes nothing, so that it may be done beside a running server.
+core::Result<> CheckGivenCertificate(const Config& config) {
+  if (config.tls.cert.empty()) return {};
+  auto certificate = CertificateKeeper::Create(config, OwnNames(config), core::WallNow());
+  if (!certificate) return core::Forward(certificate);
+  return {};
+}
+
 core::Result<core::Fd> Duplicate(int fd) {
   core::Fd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
   if (!copy.valid()) return core::FailErrno("dup", errno);
@@ -200,6 +212,7 @@ core::Result<> Server::Impl::Start(Inheritance inheritance) {
   if (!config_.engine.core_dumps) {
     if (const auto forbidden = core::engine::ForbidCoreDumps(); !forbidden) return forbidden;
   }
+  if (auto settings = CheckSettings(config_); !settings) return settings;
   for (const auto& warning : config_.Warnings()) LogWarn("config", warning);
 
   if (auto opened = Open(std::move(inheritance)); !opened) return opened;
@@ -229,10 +242,7 @@ core::Result<> Server::Impl::Open(Inheritance inheritance) {
     std::ranges::move((*old_server)->TakeSockets(), std::back_inserter(given));
   }
   // What can fail fails while the old server still serves.
-  if (!config_.tls.cert.empty()) {
-    auto certificate = CertificateKeeper::Create(config_, OwnNames(config_), core::WallNow());
-    if (!certificate) return core::Forward(certificate);
-  }
+  if (auto certificate = CheckGivenCertificate(config_); !certificate) return certificate;
   if (auto opened = OpenSockets(std::move(given)); !opened) return opened;
   if (*old_server) {
     if (auto told = (*old_server)->TellToStop(); !told) return told;
@@ -687,9 +697,12 @@ core::Result<> CheckConfig(const Config& config) {
     const auto address = core::net::ParseListenAddress(text);
     if (!address) return core::Fail(address.error().code, "listen: " + address.error().message);
   }
-  auto dns = control::CheckDnsSettings(DnsSettingsOf(config), ServerNameOf(config).host);
-  if (!dns) return dns;
+  if (auto settings = CheckSettings(config); !settings) return settings;
   auto dir = storage::DataDir::Lock(config.data_dir);
+  if (!dir && dir.error().code == core::ErrorCode::kConflict) {
+    // A server runs on that data, so keys and database are sound.
+    return CheckGivenCertificate(config);
+  }
   if (!dir) return core::Forward(dir);
   auto certificate = CertificateKeeper::Create(config, OwnNames(config), core::WallNow());
   if (!certificate) return core::Forward(certificate);

@@ -51,6 +51,21 @@ TEST_F(UnixListenerTest, ServesItsOwnerAndKnowsWhoAsks) {
   EXPECT_EQ(ConnectUnix(path_).error().code, ErrorCode::kNotFound);
 }
 
+TEST_F(UnixListenerTest, AnAdoptedSocketTakesItsFileAlong) {
+  auto opened = UnixListener::Open(path_, {});
+  ASSERT_TRUE(opened.has_value()) << opened.error().message;
+  EXPECT_EQ(UnixSocketPath(opened->fd()), path_);
+  EXPECT_EQ(UnixSocketPath(-1), "");
+  {
+    auto adopted = UnixListener::Adopt(Fd(dup(opened->fd())), path_);
+    ASSERT_TRUE(adopted.has_value()) << adopted.error().message;
+    opened->KeepFile();
+    EXPECT_TRUE(ConnectUnix(path_).has_value());
+  }
+  EXPECT_FALSE(std::filesystem::exists(path_));
+  EXPECT_FALSE(UnixListener::Adopt(Fd(dup(opened->fd())), path_).has_value()) << "no file";
+}
+
 TEST_F(UnixListenerTest, GroupAccessIsOptIn) {
   UnixListenerOptions options;
   options.group = getegid();
