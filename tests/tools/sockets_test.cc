@@ -6,6 +6,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "core/net/socket_options.h"
 #include "core/net/udp_socket.h"
 #include "tests/tools/local_server.h"
@@ -142,6 +147,25 @@ TEST(Sockets, HandedOverOnesAreMatchedByUseAndAddress) {
   }
   EXPECT_FALSE(std::filesystem::exists(config.SocketPath())) << "the file went with its owner";
   EXPECT_TRUE(core::net::OpenTcpListener(unused_at)) << "what nobody names is closed";
+}
+
+TEST(Sockets, TheUnitListensWhereTheServerWould) {
+  std::ifstream unit(std::string(RINGSCALE_SOURCE_DIR) + "/tools/systemd/ringscale.socket");
+  std::vector<std::string> streams;
+  std::vector<std::string> datagrams;
+  for (std::string line; std::getline(unit, line);) {
+    constexpr std::string_view kStream = "ListenStream=";
+    constexpr std::string_view kDatagram = "ListenDatagram=";
+    if (line.starts_with(kStream)) streams.push_back(":" + line.substr(kStream.size()));
+    if (line.starts_with(kDatagram)) datagrams.push_back(":" + line.substr(kDatagram.size()));
+  }
+  const Config defaults;
+  ASSERT_TRUE(defaults.listen_auto);
+  std::vector<std::string> wanted = defaults.listen;
+  wanted.emplace_back(":443");
+  wanted.emplace_back(":/run/ringscale/ringscale.sock");
+  EXPECT_EQ(streams, wanted);
+  EXPECT_EQ(datagrams, defaults.derp.stun_listen);
 }
 
 TEST(Sockets, ErrorsNameTheKey) {

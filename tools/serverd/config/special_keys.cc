@@ -39,7 +39,9 @@ Key ListenKey() {
       "\"auto\" or a list of \"ADDRESS:PORT\", such as \":8080\" or \"192.0.2.1:443\"",
       "Where the server listens, all of it on every address: control, relay, web\n"
       "pages; TLS and plain HTTP on the same port. \":8080\" is every address of this\n"
-      "machine. \"auto\" is \":8080\", and \":443\" too when it can be bound.",
+      "machine. \"auto\" is \":8080\", and \":443\" too when it can be bound. Sockets that\n"
+      "systemd passes (tools/systemd) are used instead; so for derp.stun_listen,\n"
+      "unix_socket.path and, if named \"metrics\", metrics.listen.",
       true,
       [](Config& config, const Value& value) -> Found {
         if (value.kind == Value::Kind::kText && value.text == "auto") {
