@@ -1,11 +1,7 @@
 #include "bench/lib/control_node.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
-#include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
-#include <sodium.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <cstring>
@@ -13,71 +9,27 @@
 
 #include "core/base/base64.h"
 #include "core/base/bytes.h"
+#include "core/base/random.h"
 
 namespace ringscale::bench {
 namespace {
 
 constexpr std::string_view kEarlyMagic{"\xff\xff\xffTS", 5};
+constexpr std::size_t kEarlyHeader = kEarlyMagic.size() + 4;  // and a length
 
-// A connected or connecting TCP socket; loopback connects at once.
-core::Result<core::Fd> OpenSocket(const core::SocketAddress& address, int type_flags) {
-  const int family = address.ip.is_v4() ? AF_INET : AF_INET6;
-  core::Fd fd(socket(family, SOCK_STREAM | SOCK_CLOEXEC | type_flags, 0));
-  if (!fd.valid()) return core::FailErrno("socket", errno);
-  const int on = 1;
-  setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  sockaddr_storage native{};
-  const socklen_t length = address.ToNative(native, family == AF_INET6);
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&native), length) != 0 &&
-      errno != EINPROGRESS) {
-    return core::FailErrno("connect " + address.text(), errno);
-  }
-  return fd;
-}
-
-std::string RandomKey() {
-  std::string raw(32, '\0');
-  randombytes_buf(raw.data(), raw.size());
-  return raw;
+template <class Key>
+Key RandomKey() {
+  Key key;
+  core::SecureRandom(key.raw);
+  return key;
 }
 
 }  // namespace
 
-core::Result<core::MachinePublic> FetchServerKey(const core::SocketAddress& address,
-                                                 const std::string& host) {
-  auto fd = OpenSocket(address, 0);
-  if (!fd) return core::Forward(fd);
-  const timeval limit{.tv_sec = 5, .tv_usec = 0};
-  setsockopt(fd->get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  const std::string request =
-      fmt::format("GET /key?v=142 HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", host);
-  if (send(fd->get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) {
-    return core::FailErrno("send to " + address.text(), errno);
-  }
-  std::string answer;
-  char piece[2048];
-  ssize_t n = 0;
-  while ((n = recv(fd->get(), piece, sizeof piece, 0)) > 0) {
-    answer.append(piece, static_cast<std::size_t>(n));
-    if (answer.size() > 65536) break;
-  }
-  constexpr std::string_view kMember = "\"publicKey\":\"";
-  const auto at = answer.find(kMember);
-  if (at != std::string::npos) {
-    const auto key =
-        core::MachinePublic::Parse(std::string_view(answer).substr(at + kMember.size(), 5 + 64));
-    if (key) return *key;
-  }
-  return core::Fail(core::ErrorCode::kInvalid,
-                    "http://" + host + "/key did not answer as a control server does");
-}
-
 NodeIdentity NodeIdentity::Generate(std::size_t index) {
   NodeIdentity identity{.machine = core::PrivateKey::Generate()};
-  std::string raw = RandomKey();
-  std::memcpy(identity.node_key.raw.data(), raw.data(), raw.size());
-  raw = RandomKey();
-  std::memcpy(identity.disco_key.raw.data(), raw.data(), raw.size());
+  identity.node_key = RandomKey<core::NodePublic>();
+  identity.disco_key = RandomKey<core::DiscoPublic>();
   identity.hostname = fmt::format("bench-{}", index);
   identity.port = static_cast<std::uint16_t>(20000 + index % 20000);
   return identity;
@@ -124,7 +76,18 @@ class ControlNode::Callbacks {
     if (exchange == nullptr) return 0;
     const std::string_view bytes(reinterpret_cast<const char*>(data), length);
     if (exchange->is_map_stream && exchange->status == 200) {
-      static_cast<ControlNode*>(user)->OnMapBytes(bytes);
+      auto* node = static_cast<ControlNode*>(user);
+      const Events& events = node->events_;
+      node->map_messages_.Feed(
+          bytes,
+          [&](std::size_t size) { return !events.wants_message || events.wants_message(size); },
+          [&](std::size_t size, std::string_view message) {
+            if (message.size() == size) {
+              events.map_message(message);
+            } else {
+              events.skipped_message(size);
+            }
+          });
     } else if (exchange->answer_body.size() < 65536) {
       exchange->answer_body += bytes;
     }
@@ -136,9 +99,8 @@ class ControlNode::Callbacks {
     auto at = std::find_if(node->exchanges_.begin(), node->exchanges_.end(),
                            [stream](const auto& e) { return e->stream == stream; });
     if (at == node->exchanges_.end()) return 0;
-    const std::unique_ptr<Exchange> exchange = std::move(*at);
+    node->finished_.push_back(std::move(*at));
     node->exchanges_.erase(at);
-    if (exchange->answer) exchange->answer(exchange->status, exchange->answer_body);
     return 0;
   }
 
@@ -162,58 +124,80 @@ ControlNode::~ControlNode() {
 }
 
 void ControlNode::Connect() {
-  auto fd = OpenSocket(target_.address, SOCK_NONBLOCK);
+  Disconnect();
+  last_error_.clear();
+  auto fd = OpenSocket(target_.address, SocketMode::kNonBlocking);
   if (!fd) {
-    events_.connected(core::Forward(fd));
+    Fail(fd.error().message);
     return;
+  }
+  if (target_.tls != nullptr) {
+    auto handshake = core::tls::StartClientHandshake(target_.tls, target_.server_name);
+    if (!handshake) {
+      Fail(handshake.error().message);
+      return;
+    }
+    handshake_ = std::move(*handshake);
   }
   std::array<std::uint8_t, 32> machine{};
   std::memcpy(machine.data(), identity_.machine.raw(), machine.size());
   initiator_.emplace(core::PrivateKey::FromRaw(machine), target_.server_key,
                      target_.capability_version);
   stream_ = loop_.Attach(std::move(*fd), *this);
-  loop_.Send(stream_,
-             fmt::format("POST /ts2021 HTTP/1.1\r\nHost: {}\r\nUpgrade: "
-                         "tailscale-control-protocol\r\nConnection: upgrade\r\n"
-                         "X-Tailscale-Handshake: {}\r\nContent-Length: 0\r\n\r\n",
-                         target_.host, core::Base64Encode(core::Bytes(initiator_->initiation()))));
+  if (handshake_ == nullptr) {
+    SendUpgrade();
+  } else if (auto hello = FeedTls({}); !hello) {
+    Fail(hello.error().message);
+  }
 }
 
 void ControlNode::Disconnect() {
+  ++connection_;
   if (stream_.value != 0) loop_.Close(std::exchange(stream_, {}));
   if (http2_ != nullptr) nghttp2_session_del(std::exchange(http2_, nullptr));
+  handshake_.reset();
+  transport_ = core::tls::Transport::Plain();
   initiator_.reset();
   session_.reset();
   exchanges_.clear();
+  finished_.clear();
   head_.clear();
   early_.clear();
   early_done_ = false;
-  partial_map_.clear();
+  connected_told_ = false;
+  map_messages_.Reset();
 }
 
 void ControlNode::Fail(std::string what) {
-  const bool was_up = session_.has_value();
+  const bool was_up = connected_told_;
+  // Those who wait for an answer hear that there is none.
+  auto unanswered = std::exchange(exchanges_, {});
   Disconnect();
-  if (!was_up) {
-    events_.connected(core::Fail(core::ErrorCode::kClosed, std::move(what)));
-  } else {
+  last_error_ = std::move(what);
+  const std::uint64_t connection = connection_;
+  for (const auto& exchange : unanswered) {
+    if (exchange->answer && connection_ == connection) exchange->answer(0, {});
+  }
+  if (connection_ != connection) return;
+  if (was_up) {
     events_.closed();
+  } else {
+    events_.connected(core::Fail(core::ErrorCode::kClosed, last_error_));
   }
 }
 
+// --- input ---
+
 void ControlNode::OnReceive(core::engine::StreamId, core::MutableBytes bytes) {
   bytes_received_ += bytes.size();
-  if (!session_) {
-    OnHead(core::AsText(bytes));
+  in_receive_ = true;
+  const auto result = Receive(bytes);
+  in_receive_ = false;
+  if (!result) {
+    Fail(result.error().message);
     return;
   }
-  std::string plaintext;
-  if (!session_->Receive(bytes, plaintext)) {
-    Fail("a record of the server does not open");
-    return;
-  }
-  FeedHttp2(plaintext);
-  Flush();
+  Deliver();
 }
 
 void ControlNode::OnClosed(core::engine::StreamId, int error) {
@@ -221,31 +205,70 @@ void ControlNode::OnClosed(core::engine::StreamId, int error) {
   Fail(error == 0 ? "the server closed the connection" : std::strerror(-error));
 }
 
-void ControlNode::OnHead(std::string_view bytes) {
-  head_ += bytes;
-  const auto end = head_.find("\r\n\r\n");
-  if (end == std::string::npos) return;
-  if (!head_.starts_with("HTTP/1.1 101 ")) {
-    Fail("the server answered " + head_.substr(0, head_.find('\r')));
-    return;
+core::Result<> ControlNode::Receive(core::MutableBytes bytes) {
+  if (handshake_ != nullptr) return FeedTls(bytes);
+  core::Result<> inner;
+  const auto sink = [&](core::MutableBytes plaintext) {
+    if (inner) inner = FeedPlaintext(plaintext);
+  };
+  if (transport_.kind() == core::tls::Transport::Kind::kPlain) {
+    sink(bytes);
+    return inner;
   }
-  const std::string_view rest = std::string_view(head_).substr(end + 4);
-  if (rest.size() < control::noise::kResponseSize) return;
-  auto session = initiator_->Finish(core::AsBytes(rest.substr(0, control::noise::kResponseSize)));
-  if (!session) {
-    Fail(session.error().message);
-    return;
-  }
-  session_.emplace(std::move(*session));
-  initiator_.reset();
-  const std::string records(rest.substr(control::noise::kResponseSize));
-  head_.clear();
-  StartHttp2(core::AsBytes(records));
+  auto opened = transport_.Receive(*target_.pool, bytes, sink);
+  return inner ? opened : inner;
 }
 
-void ControlNode::StartHttp2(core::Bytes rest) {
+core::Result<> ControlNode::FeedTls(core::Bytes bytes) {
+  const auto status = handshake_->Feed(bytes);
+  if (std::string output = handshake_->TakeOutput(); !output.empty()) {
+    loop_.Send(stream_, std::move(output));
+  }
+  if (!status) return core::Fail(status.error().code, "TLS: " + status.error().message);
+  if (*status == core::tls::ClientHandshake::Status::kNeedMore) return {};
+  auto transport = handshake_->Finish();
+  if (!transport) return core::Forward(transport);
+  handshake_.reset();
+  transport_ = std::move(*transport);
+  SendUpgrade();
+  return Receive({});  // what came behind the handshake
+}
+
+core::Result<> ControlNode::FeedPlaintext(core::MutableBytes bytes) {
+  if (!session_) return FeedHead(core::AsText(bytes));
+  std::string plaintext;
+  if (auto opened = session_->Receive(bytes, plaintext); !opened) return opened;
+  return FeedHttp2(plaintext);
+}
+
+core::Result<> ControlNode::FeedHead(std::string_view bytes) {
+  head_ += bytes;
+  const auto end = head_.find("\r\n\r\n");
+  if (end == std::string::npos) return {};
+  if (!head_.starts_with("HTTP/1.1 101 ")) {
+    return core::Fail(core::ErrorCode::kUnavailable,
+                      "the server answered " + head_.substr(0, head_.find('\r')));
+  }
+  const std::string_view rest = std::string_view(head_).substr(end + 4);
+  if (rest.size() < control::noise::kResponseSize) return {};
+  auto session = initiator_->Finish(core::AsBytes(rest.substr(0, control::noise::kResponseSize)));
+  if (!session) return core::Forward(session);
+  session_.emplace(std::move(*session));
+  initiator_.reset();
+  if (auto started = StartHttp2(); !started) return started;
+  std::string plaintext;
+  auto opened =
+      session_->Receive(core::AsBytes(rest.substr(control::noise::kResponseSize)), plaintext);
+  std::string().swap(head_);
+  if (!opened) return opened;
+  return FeedHttp2(plaintext);
+}
+
+core::Result<> ControlNode::StartHttp2() {
   nghttp2_session_callbacks* callbacks = nullptr;
-  nghttp2_session_callbacks_new(&callbacks);
+  if (nghttp2_session_callbacks_new(&callbacks) != 0) {
+    return core::Fail(core::ErrorCode::kLimit, "HTTP/2: out of memory");
+  }
   nghttp2_session_callbacks_set_on_header_callback(callbacks, &Callbacks::OnHeader);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, &Callbacks::OnData);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, &Callbacks::OnStreamClose);
@@ -254,46 +277,75 @@ void ControlNode::StartHttp2(core::Bytes rest) {
   // The windows that the official client opens (Go's HTTP/2 transport).
   const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
                                              {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 4 << 20}};
-  nghttp2_submit_settings(http2_, NGHTTP2_FLAG_NONE, settings, 2);
+  nghttp2_submit_settings(http2_, NGHTTP2_FLAG_NONE, settings, std::size(settings));
   nghttp2_session_set_local_window_size(http2_, NGHTTP2_FLAG_NONE, 0, 1 << 30);
-  Flush();
-  std::string plaintext;
-  if (!session_->Receive(rest, plaintext)) {
-    Fail("a record of the server does not open");
-    return;
-  }
-  FeedHttp2(plaintext);
-  if (session_) events_.connected({});
-  Flush();
+  return {};
 }
 
-void ControlNode::FeedHttp2(std::string_view plaintext) {
+core::Result<> ControlNode::FeedHttp2(std::string_view plaintext) {
   if (!early_done_) {
     early_ += plaintext;
-    if (early_.size() < 9) return;
+    if (early_.size() < kEarlyHeader) return {};
     if (early_.starts_with(kEarlyMagic)) {
-      const std::size_t length =
-          core::LoadBe32(reinterpret_cast<const std::uint8_t*>(early_.data()) + 5);
-      if (early_.size() < 9 + length) return;
-      early_.erase(0, 9 + length);
+      const std::size_t length = core::LoadBe32(core::AsBytes(early_).data() + kEarlyMagic.size());
+      if (early_.size() < kEarlyHeader + length) return {};
+      early_.erase(0, kEarlyHeader + length);
     }
     early_done_ = true;
     const std::string rest = std::exchange(early_, {});
-    FeedHttp2(rest);
+    return FeedHttp2(rest);
+  }
+  if (plaintext.empty()) return {};
+  const auto taken =
+      nghttp2_session_mem_recv(http2_, core::AsBytes(plaintext).data(), plaintext.size());
+  if (taken >= 0) return {};
+  return core::Fail(core::ErrorCode::kInvalid,
+                    std::string("HTTP/2: ") + nghttp2_strerror(static_cast<int>(taken)));
+}
+
+// Tells what has happened, now that no session is on the stack: each call may
+// start requests, disconnect or connect anew.
+void ControlNode::Deliver() {
+  const std::uint64_t connection = connection_;
+  if (http2_ != nullptr && !connected_told_) {
+    connected_told_ = true;
+    events_.connected({});
+  }
+  while (connection_ == connection && !finished_.empty()) {
+    const std::unique_ptr<Exchange> exchange = std::move(finished_.front());
+    finished_.erase(finished_.begin());
+    if (exchange->is_map_stream) {
+      Fail(fmt::format("the server ended the map stream (status {}) {}", exchange->status,
+                       exchange->answer_body.substr(0, 200)));
+      return;
+    }
+    exchange->answer(exchange->status, exchange->answer_body);
+  }
+  if (connection_ == connection) Flush();
+}
+
+// --- output ---
+
+void ControlNode::SendUpgrade() {
+  SendWire(
+      fmt::format("POST /ts2021 HTTP/1.1\r\nHost: {}\r\nUpgrade: "
+                  "tailscale-control-protocol\r\nConnection: upgrade\r\n"
+                  "X-Tailscale-Handshake: {}\r\nContent-Length: 0\r\n\r\n",
+                  target_.host, core::Base64Encode(core::Bytes(initiator_->initiation()))));
+}
+
+void ControlNode::SendWire(std::string plaintext) {
+  if (transport_.kind() == core::tls::Transport::Kind::kPlain) {
+    loop_.Send(stream_, std::move(plaintext));
     return;
   }
-  if (plaintext.empty() || http2_ == nullptr) return;
-  feeding_ = true;
-  const auto taken = nghttp2_session_mem_recv(
-      http2_, reinterpret_cast<const std::uint8_t*>(plaintext.data()), plaintext.size());
-  feeding_ = false;
-  if (taken < 0) Fail(std::string("HTTP/2: ") + nghttp2_strerror(static_cast<int>(taken)));
+  std::string wire = transport_.TakeControlOutput();
+  const std::string_view pieces[] = {plaintext};
+  if (transport_.Seal(*target_.pool, pieces, wire)) loop_.Send(stream_, std::move(wire));
 }
 
 void ControlNode::Flush() {
-  // nghttp2 must not be asked for output from inside its callbacks; whoever feeds
-  // it flushes afterwards.
-  if (http2_ == nullptr || !session_ || feeding_) return;
+  if (http2_ == nullptr || in_receive_) return;
   std::string wire;
   while (true) {
     const std::uint8_t* data = nullptr;
@@ -302,7 +354,7 @@ void ControlNode::Flush() {
     const std::string_view piece(reinterpret_cast<const char*>(data), static_cast<std::size_t>(n));
     if (!session_->Seal({&piece, 1}, wire)) break;
   }
-  if (!wire.empty()) loop_.Send(stream_, std::move(wire));
+  if (!wire.empty()) SendWire(std::move(wire));
 }
 
 void ControlNode::Post(std::string path, std::string body, std::unique_ptr<Exchange> exchange) {
@@ -353,9 +405,6 @@ std::string ControlNode::MapRequestBody(bool stream, std::uint16_t endpoint_port
 void ControlNode::Poll() {
   auto exchange = std::make_unique<Exchange>();
   exchange->is_map_stream = true;
-  exchange->answer = [this](int, std::string_view) {
-    if (events_.closed) events_.closed();
-  };
   Post("/machine/map", MapRequestBody(true, identity_.port), std::move(exchange));
 }
 
@@ -364,28 +413,6 @@ void ControlNode::Update(std::uint16_t endpoint_port, Answer answer) {
   auto exchange = std::make_unique<Exchange>();
   exchange->answer = std::move(answer);
   Post("/machine/map", MapRequestBody(false, endpoint_port), std::move(exchange));
-}
-
-void ControlNode::OnMapBytes(std::string_view bytes) {
-  auto deliver = [this](std::string_view pending) {
-    std::size_t used = 0;
-    while (pending.size() - used >= 4) {
-      const std::size_t length =
-          core::LoadLe32(reinterpret_cast<const std::uint8_t*>(pending.data()) + used);
-      if (pending.size() - used - 4 < length) break;
-      events_.map_message(pending.substr(used + 4, length));
-      used += 4 + length;
-    }
-    return used;
-  };
-  // Whole messages that arrive in one piece are passed on without a copy.
-  if (partial_map_.empty()) {
-    partial_map_ = bytes.substr(deliver(bytes));
-    return;
-  }
-  partial_map_ += bytes;
-  const std::size_t used = deliver(partial_map_);
-  if (used > 0) partial_map_.erase(0, used);
 }
 
 }  // namespace ringscale::bench

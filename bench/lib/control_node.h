@@ -11,26 +11,17 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/lib/control_target.h"
+#include "bench/lib/map_messages.h"
 #include "control/noise/session.h"
 #include "core/crypto/keys.h"
 #include "core/engine/loop.h"
-#include "core/net/address.h"
+#include "core/tls/client.h"
+#include "core/tls/transport.h"
 
 struct nghttp2_session;
 
 namespace ringscale::bench {
-
-// The control server under load.
-struct ControlTarget {
-  core::SocketAddress address;
-  std::string host;  // Host header
-  core::MachinePublic server_key;
-  std::uint16_t capability_version = 142;
-};
-
-// GET /key of http://host:port. Blocks up to 5 s.
-core::Result<core::MachinePublic> FetchServerKey(const core::SocketAddress& address,
-                                                 const std::string& host);
 
 // A node's identity: survives its connections.
 struct NodeIdentity {
@@ -47,19 +38,27 @@ class ControlNode : public core::engine::StreamHandler {
   struct Events {
     // The connection is up (Noise done) or could not be made.
     std::function<void(core::Result<>)> connected;
-    // One framed message of the map stream, still compressed.
+    // One framed message of the map stream, still compressed. Must not disconnect.
     std::function<void(std::string_view message)> map_message;
-    // The connection is gone.
+    // The connection or the map stream has ended; last_error() says why.
     std::function<void()> closed;
+    // Whether a message of that size is to be kept and passed to map_message; of
+    // the others only the sizes are told. Null: all are.
+    std::function<bool(std::size_t size)> wants_message = nullptr;
+    std::function<void(std::size_t size)> skipped_message = nullptr;
   };
+  // Status 0: the connection broke before an answer.
   using Answer = std::function<void(int status, std::string_view body)>;
 
+  // `loop` and `target` must outlive the node.
   ControlNode(core::engine::Loop& loop, const ControlTarget& target, NodeIdentity identity,
               Events events);
   ~ControlNode() override;
 
   void Connect();
+  // Without any event. Not inside map_message.
   void Disconnect();
+  // Requests on the connection; dropped when there is none.
   // POST /machine/register; the answer's body is the RegisterResponse.
   void Register(std::string_view auth_key, Answer answer);
   // Opens the map stream; messages arrive by Events::map_message.
@@ -68,8 +67,10 @@ class ControlNode : public core::engine::StreamHandler {
   void Update(std::uint16_t endpoint_port, Answer answer);
 
   [[nodiscard]] const NodeIdentity& identity() const { return identity_; }
+  // Bytes from the socket, all connections so far.
   [[nodiscard]] std::uint64_t bytes_received() const { return bytes_received_; }
-  [[nodiscard]] bool connected() const { return session_.has_value(); }
+  [[nodiscard]] bool connected() const { return http2_ != nullptr; }
+  [[nodiscard]] const std::string& last_error() const { return last_error_; }
 
   void OnReceive(core::engine::StreamId stream, core::MutableBytes bytes) override;
   void OnClosed(core::engine::StreamId stream, int error) override;
@@ -77,12 +78,18 @@ class ControlNode : public core::engine::StreamHandler {
  private:
   struct Exchange;
   class Callbacks;
-  void OnHead(std::string_view bytes);
-  void StartHttp2(core::Bytes rest);
-  void FeedHttp2(std::string_view plaintext);
+  // Input, from the outside in. An error ends the connection.
+  core::Result<> Receive(core::MutableBytes bytes);
+  core::Result<> FeedTls(core::Bytes bytes);
+  core::Result<> FeedPlaintext(core::MutableBytes bytes);
+  core::Result<> FeedHead(std::string_view bytes);
+  core::Result<> FeedHttp2(std::string_view plaintext);
+  core::Result<> StartHttp2();
+  void SendUpgrade();
+  void SendWire(std::string plaintext);
   void Flush();
+  void Deliver();
   void Post(std::string path, std::string body, std::unique_ptr<Exchange> exchange);
-  void OnMapBytes(std::string_view bytes);
   void Fail(std::string what);
   [[nodiscard]] std::string MapRequestBody(bool stream, std::uint16_t endpoint_port) const;
 
@@ -91,16 +98,22 @@ class ControlNode : public core::engine::StreamHandler {
   NodeIdentity identity_;
   Events events_;
   core::engine::StreamId stream_;
+  std::uint64_t connection_ = 0;  // counts them: calls of events may have changed it
+  std::unique_ptr<core::tls::ClientHandshake> handshake_;
+  core::tls::Transport transport_ = core::tls::Transport::Plain();
   std::string head_;
   std::optional<control::noise::Initiator> initiator_;
   std::optional<control::noise::Session> session_;
   nghttp2_session* http2_ = nullptr;
   std::vector<std::unique_ptr<Exchange>> exchanges_;
+  std::vector<std::unique_ptr<Exchange>> finished_;  // answers not told yet
   std::string early_;  // until the early payload has been told from HTTP/2
   bool early_done_ = false;
-  bool feeding_ = false;     // inside nghttp2: answers are being told
-  std::string partial_map_;  // an incomplete framed message
+  bool connected_told_ = false;
+  bool in_receive_ = false;
+  MapMessageReader map_messages_;
   std::uint64_t bytes_received_ = 0;
+  std::string last_error_;
 };
 
 }  // namespace ringscale::bench

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -71,19 +72,14 @@ bool HoldsSocket(const std::string& pid, std::uint64_t inode) {
 
 std::optional<ProcessStats> ReadProcessStats(pid_t pid) {
   const std::string folder = "/proc/" + std::to_string(pid);
-  const auto stat = ReadFile(folder + "/stat");
   const auto status = ReadFile(folder + "/status");
-  if (!stat || !status) return std::nullopt;
-  const auto end = stat->rfind(')');
-  if (end == std::string::npos) return std::nullopt;
-  std::istringstream fields(stat->substr(end + 1));
-  std::string skipped;
-  for (int i = 0; i < 11; ++i) fields >> skipped;
-  double user = 0;
-  double system = 0;
-  fields >> user >> system;
+  clockid_t clock{};
+  timespec used{};
+  if (!status || clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0) {
+    return std::nullopt;
+  }
   ProcessStats stats;
-  stats.cpu_seconds = (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  stats.cpu_seconds = static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
   stats.rss_bytes = StatusKib(*status, "VmRSS:") * 1024;
   stats.peak_rss_bytes = StatusKib(*status, "VmHWM:") * 1024;
   return stats;

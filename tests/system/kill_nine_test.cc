@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <simdjson.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #include <cstdlib>
 #include <map>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "bench/lib/control_node.h"
+#include "bench/lib/map_messages.h"
 #include "tests/system/server_process.h"
 
 namespace ringscale::tests {
@@ -24,24 +24,12 @@ namespace {
 using bench::ControlNode;
 using bench::NodeIdentity;
 
-std::string Decompress(std::string_view message) {
-  std::string text;
-  std::string piece(1 << 16, '\0');
-  ZSTD_DStream* stream = ZSTD_createDStream();
-  ZSTD_inBuffer in{message.data(), message.size(), 0};
-  while (in.pos < in.size) {
-    ZSTD_outBuffer out{piece.data(), piece.size(), 0};
-    if (ZSTD_isError(ZSTD_decompressStream(stream, &out, &in)) != 0) break;
-    text.append(piece.data(), out.pos);
-  }
-  ZSTD_freeDStream(stream);
-  return text;
-}
-
 // Node keys of the peers that a map message names.
 void CollectPeers(std::string_view message, std::set<std::string>& keys) {
   simdjson::dom::parser parser;
-  const std::string text = Decompress(message);
+  const auto decompressed = bench::DecompressMessage(message);
+  ASSERT_TRUE(decompressed) << decompressed.error().message;
+  const std::string& text = *decompressed;
   simdjson::dom::element root;
   ASSERT_EQ(parser.parse(text).get(root), simdjson::SUCCESS) << text.substr(0, 200);
   for (const char* member : {"Peers", "PeersChanged"}) {
@@ -246,7 +234,7 @@ TEST_F(KillNine, EveryAcknowledgedRegistrationSurvives) {
   reusable_ = Trimmed(*key);
   target_.address = server_->address();
   target_.host = server_->host();
-  const auto server_key = bench::FetchServerKey(target_.address, target_.host);
+  const auto server_key = bench::FetchServerKey(target_);
   ASSERT_TRUE(server_key);
   target_.server_key = *server_key;
 

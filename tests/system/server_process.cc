@@ -123,7 +123,7 @@ core::Result<int> ServerProcess::Replace() {
 
 core::Result<> ServerProcess::WaitReady() {
   for (int tries = 0; tries < 2000; ++tries) {
-    if (bench::FetchServerKey(address_, host())) return {};
+    if (bench::FetchServerKey({.address = address_, .host = host()})) return {};
     int status = 0;
     if (waitpid(pid_, &status, WNOHANG) == pid_) {
       pid_ = -1;
