@@ -69,6 +69,11 @@ Front::Front(core::engine::Loop& loop, FrontShared& shared, const FrontOptions& 
       handlers_(std::move(handlers)),
       noise_public_(options.noise_key->PublicAs<core::MachinePublic>()),
       gate_(shared.limits.handshakes),
+      heap_trim_(loop, shared.limits.heap_trim,
+                 [this] {
+                   TrimHeap();
+                   stats_.heap_trims.Add();
+                 }),
       handle_(std::make_shared<FrontHandle>()) {
   handle_->loop = &loop;
   handle_->front = this;
@@ -124,6 +129,7 @@ void Front::Accept(core::Fd fd, const core::SocketAddress& peer) {
 void Front::Remove(FrontConnection& connection) {
   EndTurn(connection);
   if (connections_.erase(connection.id()) == 0) return;
+  heap_trim_.Count();
   shared_.connections.fetch_sub(1);
   stats_.connections.Add(-1);
   CheckDrained();
@@ -222,6 +228,9 @@ void Front::AddMetrics(core::MetricsRegistry& registry) const {
                  [&value] { return static_cast<double>(value.Value()); });
   };
   counter("ringscale_front_accepted_total", "Connections accepted.", {}, stats_.accepted);
+  counter("ringscale_front_heap_trims_total",
+          "Times that free memory was given back to the kernel after many connections.", {},
+          stats_.heap_trims);
   counter("ringscale_front_requests_total", "Ordinary HTTP requests.", {}, stats_.requests);
   const std::string handed = "ringscale_front_handed_over_total";
   counter(handed, "Connections handed over.", {{"to", "control"}}, stats_.handed_to_control);

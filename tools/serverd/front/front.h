@@ -29,6 +29,7 @@
 #include "relay/app/ports.h"
 #include "relay/login/server_login.h"
 #include "tools/serverd/front/handshake_gate.h"
+#include "tools/serverd/front/heap_trim.h"
 #include "tools/serverd/front/source_limits.h"
 
 namespace ringscale::serverd {
@@ -92,6 +93,7 @@ struct FrontLimits {
   std::size_t connections = 16384;  // not handed over, of all fronts
   SourceLimits::Limits sources;
   HandshakeGate::Limits handshakes;
+  HeapTrim::Limits heap_trim;
   std::size_t handshakes_per_turn = 4;
   core::Duration first_byte = core::Seconds(5);
   core::Duration head = core::Seconds(10);     // TLS and the HTTP head, from the first byte
@@ -143,6 +145,7 @@ struct FrontStats {
   core::Counter derp_refused;  // an answer of 4xx
   core::Counter derp_failed;   // the login
   core::Counter handover_failed;
+  core::Counter heap_trims;
   core::Gauge connections;
 };
 
@@ -202,6 +205,7 @@ class Front {
   core::tls::AeadPool pool_;
   FrontStats stats_;
   HandshakeGate gate_;
+  HeapTrim heap_trim_;
   bool handshakes_scheduled_ = false;
   bool draining_ = false;
   bool accepting_ended_ = false;  // while draining: nothing more comes from the listeners
