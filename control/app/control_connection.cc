@@ -121,6 +121,7 @@ void ControlConnection::ReceiveHttp(core::Bytes bytes) {
   if (bytes.empty() || ended_) return;
   server_.stats_.bytes_received.Add(bytes.size());
   in_feed_ = true;
+  drained_ = false;
   const auto result = h2_.Feed(bytes);
   in_feed_ = false;
   if (!result) {
@@ -155,6 +156,7 @@ void ControlConnection::FinishInput() {
 // --- output ---
 
 void ControlConnection::OnSent(core::engine::StreamId /*stream*/) {
+  if (drained_) return;
   const auto self = shared_from_this();
   Pump();
 }
@@ -167,8 +169,10 @@ void ControlConnection::Pump() {
     core::http::OutputPieces& pieces = server_.pieces_;
     pieces.Clear();
     in_output_ = true;
-    auto result = h2_.TakeOutput(server_.limits_.send_high_water - queued, pieces);
+    const std::size_t room = server_.limits_.send_high_water - queued;
+    auto result = h2_.TakeOutput(room, pieces);
     in_output_ = false;
+    drained_ = pieces.size() < room;
     std::string wire = transport_.TakeControlOutput();
     if (websocket_ != nullptr && websocket_->has_output()) {
       const std::string frames = websocket_->TakeOutput();
@@ -202,7 +206,7 @@ void ControlConnection::Pump() {
       End(true);
       return;
     }
-    if (idle) return;
+    if (idle || drained_) return;
   }
 }
 
@@ -331,6 +335,7 @@ void ControlConnection::OnStreamClosed(std::int32_t stream) {
 }
 
 void ControlConnection::OnOutputReady() {
+  drained_ = false;
   if (!ended_ && !in_feed_) server_.MarkDirty(*this);
 }
 

@@ -96,6 +96,8 @@ class ControlConnection final : public core::engine::StreamHandler,
   // Inside a call of the HTTP/2 session: it must stay. Output follows input anyway.
   bool in_feed_ = false;
   bool in_output_ = false;
+  // The session had nothing more when it was asked last, and nothing happened since.
+  bool drained_ = false;
   bool ended_ = false;
 };
 

@@ -81,7 +81,7 @@ void ControlServer::Remove(ControlConnection& connection) {
 
 void ControlServer::MarkDirty(ControlConnection& connection) {
   if (std::exchange(connection.dirty, true)) return;
-  dirty_.push_back(connection.info().id);
+  dirty_.push_back(connection.shared_from_this());
   ScheduleFlush();
 }
 
@@ -96,15 +96,12 @@ void ControlServer::ScheduleFlush() {
 
 void ControlServer::Flush() {
   flush_scheduled_ = false;
-  for (std::size_t n = 0; n < limits_.flush_batch && dirty_next_ < dirty_.size(); ++n) {
-    const auto it = connections_.find(dirty_[dirty_next_++]);
-    if (it == connections_.end()) continue;
-    const auto connection = it->second;
+  for (std::size_t n = 0; n < limits_.flush_batch && !dirty_.empty(); ++n) {
+    const auto connection = std::move(dirty_.front());
+    dirty_.pop_front();
     connection->dirty = false;
     connection->Pump();
   }
-  dirty_.erase(dirty_.begin(), dirty_.begin() + static_cast<std::ptrdiff_t>(dirty_next_));
-  dirty_next_ = 0;
   if (!dirty_.empty()) ScheduleFlush();
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -113,8 +114,7 @@ class ControlServer {
   std::unordered_map<std::uint64_t, std::shared_ptr<ControlConnection>> connections_;
   ConnectionGroups<core::MachinePublic> machines_;
   ConnectionGroups<core::IpPrefix> unregistered_;
-  std::vector<std::uint64_t> dirty_;
-  std::size_t dirty_next_ = 0;
+  std::deque<std::shared_ptr<ControlConnection>> dirty_;
   bool flush_scheduled_ = false;
   bool draining_ = false;
   std::uint64_t next_id_ = 1;

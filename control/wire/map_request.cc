@@ -62,7 +62,7 @@ void ReadEndpoints(core::json::Value addresses, core::json::Value types, std::si
 }  // namespace
 
 core::Result<MapRequest> ParseMapRequest(std::string_view body, const MapRequestLimits& limits) {
-  core::json::Parser parser;
+  thread_local core::json::Parser parser;
   auto root = parser.Parse(body, {.max_bytes = limits.body});
   if (!root) return core::Forward(root);
   if (!root->is_object()) {

@@ -15,7 +15,7 @@ constexpr std::size_t kMaxTailnet = 256;
 
 core::Result<RegisterRequest> ParseRegisterRequest(std::string_view body,
                                                    const RegisterLimits& limits) {
-  core::json::Parser parser;
+  thread_local core::json::Parser parser;
   auto root = parser.Parse(body, {.max_bytes = limits.body});
   if (!root) return core::Forward(root);
   if (!root->is_object()) {

@@ -46,9 +46,7 @@ class RingLoop final : public ReleasableLoop {
     return ring_ == nullptr ? StreamId{} : streams_.Attach(std::move(fd), handler);
   }
   void Send(StreamId stream, std::string bytes) override {
-    SliceList slices;
-    slices.push_back(SharedSlice::Own(std::move(bytes)));
-    streams_.Send(stream, std::move(slices));
+    streams_.Send(stream, SharedSlice::Own(std::move(bytes)));
   }
   void Send(StreamId stream, SliceList slices) override {
     streams_.Send(stream, std::move(slices));

@@ -17,7 +17,8 @@ namespace {
 constexpr std::size_t kDiscardMax = 1024 * 1024;
 // How long a peer that has ended its direction may take for what is queued.
 constexpr Duration kHalfClosedLimit = Seconds(5);
-constexpr std::size_t kSpareFlightsMax = 64;
+// One for each send of a turn in which many streams get something (1 KiB each).
+constexpr std::size_t kSpareFlightsMax = 256;
 // A queue that grew beyond this gives its memory back when it is empty.
 constexpr std::size_t kKeptQueueCapacity = 8;
 constexpr std::uint32_t kSlotsMax = 1u << 24;  // what a Token holds
@@ -199,6 +200,15 @@ void StreamTable<Ring>::Send(StreamId id, SliceList slices) {
 }
 
 template <class Ring>
+void StreamTable<Ring>::Send(StreamId id, SharedSlice slice) {
+  Stream* const stream = Find(id);
+  if (stream == nullptr || slice.bytes.empty()) return;
+  stream->queued_bytes += slice.bytes.size();
+  stream->queue.push_back(std::move(slice));
+  MarkDirty(SlotOf(id), *stream);
+}
+
+template <class Ring>
 std::size_t StreamTable<Ring>::QueuedBytes(StreamId id) const {
   const Stream* const stream = Find(id);
   return stream == nullptr ? 0 : stream->queued_bytes;
@@ -234,7 +244,7 @@ void StreamTable<Ring>::FlushDirty() {
 template <class Ring>
 void StreamTable<Ring>::StartSend(std::uint32_t slot, Stream& stream) {
   if (spare_flights_.empty()) {
-    stream.flight = std::make_unique<Flight>();
+    stream.flight = std::make_unique_for_overwrite<Flight>();
   } else {
     stream.flight = std::move(spare_flights_.back());
     spare_flights_.pop_back();

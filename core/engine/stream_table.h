@@ -31,6 +31,7 @@ class StreamTable {
 
   StreamId Attach(Fd fd, StreamHandler& handler);
   void Send(StreamId id, SliceList slices);
+  void Send(StreamId id, SharedSlice slice);
   [[nodiscard]] std::size_t QueuedBytes(StreamId id) const;
   void PauseReceive(StreamId id);
   void ResumeReceive(StreamId id);

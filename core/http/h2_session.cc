@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t kMaxQueuedAcks = 64;
 constexpr std::size_t kMaxSettingsEntries = 16;
 constexpr std::size_t kMaxContinuations = 8;
+constexpr std::size_t kKeptSlices = 4;
 
 std::string_view View(const std::uint8_t* data, std::size_t size) {
   return AsText(Bytes(data, size));
@@ -416,7 +417,12 @@ int H2Server::Session::SendData(nghttp2_session*, nghttp2_frame*, const std::uin
     stream.pending_bytes -= taken;
   }
   if (stream.pending_bytes == 0) {
-    SliceList().swap(stream.pending);
+    // Room for a small message stays.
+    if (stream.pending.capacity() > kKeptSlices) {
+      SliceList().swap(stream.pending);
+    } else {
+      stream.pending.clear();
+    }
     stream.pending_first = 0;
   }
   return 0;
@@ -435,13 +441,15 @@ int H2Server::Session::OnFrameSent(nghttp2_session* session, const nghttp2_frame
 
 Result<> H2Server::Session::TakeOutput(std::size_t max, OutputPieces& out) {
   if (failed_) return Fail(ErrorCode::kClosed, "HTTP/2: the session has ended");
-  for (const std::int32_t id : std::exchange(woken_, {})) {
+  // Resuming calls nobody back, so nothing is woken meanwhile.
+  for (const std::int32_t id : woken_) {
     Stream* stream = Find(id);
     if (stream == nullptr) continue;
     stream->woken = false;
     if (!std::exchange(stream->waiting, false)) continue;
     nghttp2_session_resume_data(session_, id);
   }
+  woken_.clear();
   out_ = &out;
   out_limit_ = max;
   ssize_t taken = 0;

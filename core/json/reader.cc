@@ -201,6 +201,10 @@ std::string Value::Compact() const {
   return text;
 }
 
+// A parser that is kept gives the memory of a long document back (some 14 bytes for
+// each of its bytes) when the next one is short.
+constexpr std::size_t kKeptCapacity = 64 * 1024;
+
 struct Parser::Impl {
   dom::parser parser;
   std::size_t depth = 0;
@@ -218,7 +222,9 @@ Result<Value> Parser::Parse(std::string_view text, const Limits& limits) {
   }
   // Our depth counts nested containers (an empty innermost one is free); simdjson's
   // counts one more level.
-  if (impl_->parser.capacity() < text.size() || impl_->depth != limits.max_depth) {
+  const std::size_t capacity = impl_->parser.capacity();
+  const bool too_large = capacity > kKeptCapacity && text.size() <= kKeptCapacity;
+  if (capacity < text.size() || too_large || impl_->depth != limits.max_depth) {
     if (impl_->parser.allocate(std::max<std::size_t>(text.size(), 1024), limits.max_depth + 1) !=
         simdjson::SUCCESS) {
       return Fail(ErrorCode::kUnavailable, "no memory to read JSON");
