@@ -10,6 +10,9 @@ namespace {
 // fan-out starts at the earliest after three times as long as the last one took.
 constexpr std::int64_t kPause = 3;
 constexpr core::Duration kLongestPause = core::Seconds(3);
+// After a gap like this between two streams that took their part, the later one was
+// not waiting for us but for its client, which must not slow the others down.
+constexpr core::Duration kClientGap = core::Millis(50);
 constexpr std::size_t kHistory = 1024;
 constexpr std::size_t kMaxHistory = 65536;
 
@@ -77,8 +80,9 @@ void MapServiceImpl::NoteFanOutProgress() {
   progress_pending_ = true;
   progress_timer_ = loop_.After(core::Duration{}, [this, fan_out = fan_out_] {
     progress_pending_ = false;
-    if (fan_out != fan_out_) return;
-    fan_out_progress_ = loop_.Now();
+    const core::Instant now = loop_.Now();
+    if (fan_out != fan_out_ || now - fan_out_progress_ > kClientGap) return;
+    fan_out_progress_ = now;
     stats_.last_fan_out_us.Set((fan_out_progress_ - fan_out_started_).ns / 1000);
   });
 }

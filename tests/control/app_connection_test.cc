@@ -1,5 +1,8 @@
 // The whole connection of a client, on a loop without sockets.
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <string>
 
@@ -78,6 +81,24 @@ class ControlApp : public ::testing::Test {
   RecordingApi api;
   std::unique_ptr<ControlServer> server = std::make_unique<ControlServer>(loop, pool, api, limits);
 };
+
+// What is queued stays where newer output can replace it; who is gone is noticed.
+TEST_F(ControlApp, SocketOptionsOfAClient) {
+  Connected connected;
+  NoiseClient client = MakeClient(connected, connected.client.http.TakeOutput());
+  client.fd = core::Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int fd = client.fd.get();
+  server->Accept(std::move(client));
+  const auto option = [fd](int name) {
+    int value = -1;
+    socklen_t length = sizeof value;
+    EXPECT_EQ(getsockopt(fd, IPPROTO_TCP, name, &value, &length), 0);
+    return value;
+  };
+  EXPECT_EQ(option(TCP_NOTSENT_LOWAT), 128 * 1024);
+  EXPECT_EQ(option(TCP_USER_TIMEOUT), 15'000);
+  EXPECT_NE(option(TCP_NODELAY), 0);
+}
 
 TEST_F(ControlApp, SendsTheEarlyPayloadFirst) {
   const auto connected = Connect();
