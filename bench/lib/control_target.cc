@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "core/base/bytes.h"
@@ -152,7 +154,9 @@ core::Result<ControlTarget> ParseTarget(std::string_view url, const TargetTrust&
     port = url.substr(colon + 1);
   }
   if (name.starts_with('[') && name.ends_with(']')) name = name.substr(1, name.size() - 2);
-  if (name.empty() || port.empty() || port.find_first_not_of("0123456789") != std::string::npos) {
+  std::uint16_t number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (name.empty() || error != std::errc() || end != port.data() + port.size()) {
     return core::Fail(core::ErrorCode::kInvalid,
                       fmt::format("--server: '{}' is not HOST:PORT", url));
   }
