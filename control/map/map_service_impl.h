@@ -79,8 +79,10 @@ class MapServiceImpl final : public MapService {
   std::string OneShotExpired(const MapRequest& request, std::string host, bool https) override;
   [[nodiscard]] std::size_t open_streams() const override { return open_streams_; }
 
-  // Streams wait for a place to get their full map: a reconnect storm.
-  [[nodiscard]] bool storm_draining() const { return waiting_ > 0; }
+  // A reconnect storm: streams wait for a place to get their full map, or so many
+  // asked for one in the last seconds that more nodes must be on their way (their
+  // handshakes take longer than a full map).
+  [[nodiscard]] bool storm_draining() const;
   [[nodiscard]] const MapStats& stats() const { return stats_; }
 
  private:
@@ -161,6 +163,8 @@ class MapServiceImpl final : public MapService {
 
   std::deque<StreamRef> map_queue_;
   std::size_t waiting_ = 0;  // live entries of map_queue_
+  static constexpr std::size_t kStormSeconds = 5;
+  std::array<std::size_t, kStormSeconds> maps_asked_{};  // by second, the current one first
   std::size_t held_places_ = 0;
   std::size_t slow_places_ = 0;
   std::vector<StreamRef> places_;  // held and slow, some of them stale

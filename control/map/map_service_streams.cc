@@ -1,6 +1,7 @@
 // Streams of the map fan-out: their coming and going, places for full maps,
 // keep-alives.
 #include <algorithm>
+#include <numeric>
 
 #include "control/map/map_service_impl.h"
 
@@ -12,6 +13,10 @@ namespace {
 // spread keeps streams that were opened together from waking together.
 constexpr core::Duration kQuiet = core::Seconds(50);
 constexpr std::uint32_t kQuietSpreadMillis = 6000;
+// More than one in so many streams asked for a full map within seconds: a storm. A
+// few come together at any time.
+constexpr std::size_t kStormShare = 32;
+constexpr std::size_t kStormLeast = 64;
 // Streams that take their map slowly, per place of fast ones.
 constexpr std::size_t kSlowFactor = 4;
 
@@ -118,8 +123,14 @@ void MapServiceImpl::OnTaken(StreamImpl& stream, std::size_t bytes, bool complet
 
 // --- places for full maps ---
 
+bool MapServiceImpl::storm_draining() const {
+  const auto asked = std::accumulate(maps_asked_.begin(), maps_asked_.end(), std::size_t{0});
+  return waiting_ > 0 || asked > std::max(kStormLeast, open_streams_ / kStormShare);
+}
+
 void MapServiceImpl::NeedMap(StreamImpl& stream) {
   stream.phase_ = Phase::kNeedsMap;
+  ++maps_asked_.front();
   if (stream.place_ != Place::kNone) return;
   stream.place_ = Place::kQueued;
   ++waiting_;
@@ -208,11 +219,14 @@ void MapServiceImpl::OnSecond() {
     for (const StreamRef ref : due) CheckKeepAlive(ref, now);
   }
   CheckPlaces(now);
+  std::shift_right(maps_asked_.begin(), maps_asked_.end(), 1);
+  maps_asked_.front() = 0;
   seconds_running_ = open_streams_ > 0;
   if (seconds_running_) {
     second_timer_ = loop_.After(core::Seconds(1), [this] { OnSecond(); });
   } else {
     for (auto& bucket : wheel_) bucket.clear();
+    maps_asked_.fill(0);
   }
 }
 

@@ -445,6 +445,38 @@ TEST_F(MapServiceTest, FullMapsAreLimitedAndInOrder) {
   EXPECT_EQ(service->stats().sending_maps.Value(), 0);
 }
 
+TEST_F(MapServiceTest, AStormIsOverWhenNobodyComesAnyMore) {
+  tailnet.AddUser(1, "ann");
+  for (int i = 0; i < 200; ++i) tailnet.AddNode(1);
+  Start();
+  std::vector<std::unique_ptr<TestClient>> clients;
+  const auto come = [&](NodeId first, NodeId last) {
+    for (NodeId id = first; id <= last; ++id) {
+      clients.push_back(Open(id));
+      clients.back()->Drain();
+    }
+  };
+  // A trickle is none, though it goes on.
+  for (NodeId id = 1; id <= 40; id += 8) {
+    come(id, id + 7);
+    EXPECT_FALSE(service->storm_draining());
+    loop.Advance(core::Seconds(1));
+  }
+  // Nobody waits for a place: handshakes are slower than maps here.
+  for (NodeId id = 41; id <= 200; id += 40) {
+    come(id, id + 39);
+    loop.Advance(core::Seconds(1));
+  }
+  EXPECT_TRUE(service->storm_draining());
+  loop.Advance(core::Seconds(2));
+  EXPECT_TRUE(service->storm_draining()) << "some may be on their way";
+  loop.Advance(core::Seconds(3));
+  EXPECT_FALSE(service->storm_draining());
+  clients.clear();
+  loop.Advance(core::Seconds(2));
+  EXPECT_FALSE(service->storm_draining());
+}
+
 TEST_F(MapServiceTest, WhoWaitsForAMapGetsKeepAlives) {
   tailnet.AddUser(1, "ann");
   for (int i = 0; i < 3; ++i) tailnet.AddNode(1);
