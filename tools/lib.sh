@@ -49,3 +49,52 @@ build() {
   configure "$preset"
   ninja -C "build/$preset" -j "$jobs" "$@"
 }
+
+# Go 1.26 or newer, for programs of the field: what is installed, or the toolchain
+# as an ordinary Go module, fetched with Debian's Go.
+go_toolchain=golang.org/toolchain@v0.0.1-go1.26.6.linux-amd64
+
+go_is_new_enough() {
+  local version
+  version=$("$1" env GOVERSION 2>/dev/null) || return 1
+  [[ $version =~ ^go1\.([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -ge 26 ]
+}
+
+find_go() {
+  local candidate
+  for candidate in go /usr/local/go/bin/go; do
+    if command -v "$candidate" >/dev/null && go_is_new_enough "$candidate"; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  need_packages golang-go ca-certificates >&2
+  local dir
+  dir=$(GOFLAGS=-mod=mod GOTOOLCHAIN=local /usr/bin/go mod download -json "$go_toolchain" |
+    sed -nE 's/^\t"Dir": "(.*)",?$/\1/p')
+  [ -n "$dir" ] || die "cannot fetch $go_toolchain"
+  chmod -R u+w "$dir"
+  chmod +x "$dir"/bin/* && find "$dir/pkg/tool" -type f -exec chmod +x {} +
+  echo "$dir/bin/go"
+}
+
+# build_go_programs FOLDER VERSION PACKAGE...
+# Builds commands of a Go module, such as tailscale.com/cmd/tailscaled, into the folder.
+build_go_programs() {
+  local target=$1 version=$2 work packages=() package
+  shift 2
+  for package in "$@"; do packages+=("$package@$version"); done
+  go=${go:-$(find_go)}
+  work=$(mktemp -d)
+  (
+    trap 'rm -rf "$work"' EXIT
+    cd "$work"
+    export GOTOOLCHAIN=local GOFLAGS=-mod=mod CGO_ENABLED=0
+    "$go" mod init programs >/dev/null 2>&1
+    "$go" get "${packages[@]}" >get.log 2>&1 || { tail -n 5 get.log >&2; exit 1; }
+    mkdir -p out
+    "$go" build -o out/ -ldflags '-s -w' "$@"
+    mkdir -p "$target"
+    mv out/* "$target/"
+  )
+}
