@@ -1,5 +1,6 @@
 // Time as plain values that are passed in, so that the simulation can own it.
-// Nothing below tools/ reads a clock except core/engine (once per turn).
+// Nothing below tools/ reads a clock except core/engine (once per turn) and the
+// kernel rings of core/io for their own waits.
 #pragma once
 
 #include <compare>

@@ -21,7 +21,13 @@ namespace {
 constexpr unsigned kBufferGroup = 0;
 
 // Slots of the ring's own operations (Token with kRingOp).
-enum OwnOperation : std::uint32_t { kWatchEvent = 1, kCancel = 2, kFirstMessage = 16 };
+enum OwnOperation : std::uint32_t { kWatchEvent = 1, kCancel = 2, kTimer = 3, kFirstMessage = 16 };
+
+// A wait as long as this is ended by a timer that stays armed from turn to turn:
+// setting one up for every wait costs a busy shard more than the wait itself. It
+// may ring late by kTimerSlack.
+constexpr Duration kLongWait = Millis(5);
+constexpr Duration kTimerSlack = Millis(1);
 
 static_assert(sizeof(DatagramHeader) == sizeof(io_uring_recvmsg_out));
 static_assert(offsetof(DatagramHeader, control_length) ==
@@ -47,6 +53,7 @@ struct UringRing::Kernel {
   // Headers of gathered sends, one per submission entry: the kernel copies them
   // when the entry is submitted, and only then the entry is used again.
   std::unique_ptr<msghdr[]> send_headers;
+  __kernel_timespec timer{};  // read when the entry is submitted
 
   ~Kernel() {
     // Ends all operations and with them the kernel's use of the buffers.
@@ -207,6 +214,18 @@ void UringRing::WatchEvent() {
   entry->user_data = Token(kRingOp, kWatchEvent, 0).raw;
 }
 
+void UringRing::ArmTimer(Duration wait) {
+  const Instant now = MonotonicNow();
+  const Instant wanted = now + wait;
+  if (timer_at_ > now && timer_at_ <= wanted + kTimerSlack) return;
+  timer_at_ = wanted;
+  kernel_->timer.tv_sec = wanted.ns / 1'000'000'000;
+  kernel_->timer.tv_nsec = wanted.ns % 1'000'000'000;
+  io_uring_sqe* const entry = NextSubmission();
+  io_uring_prep_timeout(entry, &kernel_->timer, 0, IORING_TIMEOUT_ABS);
+  entry->user_data = Token(kRingOp, kTimer, 0).raw;
+}
+
 void UringRing::QueueWake(std::shared_ptr<RingWakeTarget> target) {
   const auto known = std::find(message_targets_.begin(), message_targets_.end(), target);
   const auto index = static_cast<std::uint32_t>(known - message_targets_.begin());
@@ -224,7 +243,10 @@ std::size_t UringRing::Turn(std::span<Completion> out, Duration wait) {
   PublishBuffers();
   const bool sleep = wait.ns > 0 && io_uring_cq_ready(ring) == 0 && wake_->PrepareSleep();
   int error = 0;
-  if (sleep) {
+  if (sleep && wait >= kLongWait) {
+    ArmTimer(wait);
+    error = io_uring_submit_and_wait(ring, 1);
+  } else if (sleep) {
     __kernel_timespec limit{};
     limit.tv_sec = wait.ns / 1'000'000'000;
     limit.tv_nsec = wait.ns % 1'000'000'000;
@@ -284,6 +306,7 @@ bool UringRing::Translate(std::uint64_t user_data, std::int32_t result, std::uin
 
 void UringRing::OnOwnCompletion(Token token, std::int32_t result, bool more) {
   if (token.slot() == kWatchEvent && !more && result != -ECANCELED) WatchEvent();
+  if (token.slot() == kTimer) timer_at_ = kNoTimer;
   if (token.slot() < kFirstMessage || result >= 0) return;
   // The message could not be delivered (the target's completion queue is full,
   // or it is gone): the eventfd always works.

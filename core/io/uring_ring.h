@@ -55,6 +55,8 @@ class UringRing {
   void OfferBuffer(std::uint16_t id);
   void PublishBuffers();
   void WatchEvent();
+  // A completion will come `wait` from now, or somewhat earlier.
+  void ArmTimer(Duration wait);
   // False when the completion is the ring's own business.
   bool Translate(std::uint64_t user_data, std::int32_t result, std::uint32_t flags,
                  Completion& out);
@@ -63,6 +65,8 @@ class UringRing {
   std::unique_ptr<Kernel> kernel_;
   BufferMemory buffers_;
   std::shared_ptr<RingWakeTarget> wake_;
+  static constexpr Instant kNoTimer{INT64_MAX};
+  Instant timer_at_ = kNoTimer;    // when the timer set last rings
   std::uint32_t unpublished_ = 0;  // buffers added to the ring but not shown to the kernel yet
   // Whom this ring sent messages to; the slot of the message's token is the index.
   std::vector<std::shared_ptr<RingWakeTarget>> message_targets_;
