@@ -1,0 +1,200 @@
+// The policy's answers for each node, kept up to date as nodes come and go.
+//
+// Nodes that every rule treats alike form a class; rules are sets of classes. A
+// node that joins a class costs a lookup, a new class is tried against each rule
+// once, and nothing is ever compared node by node. One thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "control/policy/class_set.h"
+#include "control/policy/program.h"
+#include "control/policy/tailnet.h"
+
+namespace ringscale::control::policy {
+
+using TextPtr = std::shared_ptr<const std::string>;
+
+struct DstPort {
+  std::optional<AddressRange> range;  // none: "*"
+  PortRange ports;
+  auto operator<=>(const DstPort&) const = default;
+};
+
+struct CapGrant {
+  std::vector<core::IpPrefix> dsts;
+  std::span<const AppCapability> caps;
+};
+
+// tailcfg.FilterRule. Rules of one source share its text.
+struct FilterRule {
+  TextPtr src;  // the value of SrcIPs
+  std::optional<std::uint8_t> protocol;
+  std::vector<DstPort> dst_ports;
+  std::vector<CapGrant> cap_grants;
+
+  // What follows SrcIPs in the rule's JSON, including the closing brace.
+  [[nodiscard]] std::string Rest() const;
+  [[nodiscard]] std::string Json() const;
+};
+
+// Which answers a change of the tailnet may have altered; per class, because all
+// nodes of a class are altered alike.
+struct Affected {
+  ClassSet filters;  // PacketFilter
+  ClassSet ssh;      // SshPolicy
+  bool wildcard_sources = false;  // the routes that "*" stands for changed
+};
+
+struct EngineSettings {
+  // Where SSH sessions are held until somebody approves: the server's URL.
+  std::string server_url;
+  bool https_certificates = false;  // else funnel comes with a warning
+};
+
+class Engine {
+ public:
+  Engine(std::shared_ptr<const Program> program, EngineSettings settings);
+
+  [[nodiscard]] const Program& program() const { return *program_; }
+
+  // Adds a node or replaces the one with its id. What was affected before and
+  // after is returned.
+  Affected Put(const PolicyNode& node);
+  Affected Remove(NodeId id);
+
+  [[nodiscard]] const PolicyNode* Find(NodeId id) const;
+  [[nodiscard]] ClassId ClassOf(NodeId id) const;
+  [[nodiscard]] const std::set<NodeId>& Members(ClassId id) const;
+  [[nodiscard]] std::size_t class_count() const { return class_of_key_.size(); }
+
+  // The classes whose nodes the nodes of a class see, its own possibly among
+  // them. Seeing is mutual.
+  [[nodiscard]] const ClassSet& Visible(ClassId id) const;
+  [[nodiscard]] bool Sees(NodeId viewer, NodeId peer) const;
+
+  [[nodiscard]] std::vector<FilterRule> PacketFilter(NodeId id) const;
+  // tailcfg.SSHPolicy.
+  [[nodiscard]] std::string SshPolicy(NodeId id) const;
+  // Of the first check rule that lets `src` log in on `dst`; nullopt: none does.
+  [[nodiscard]] std::optional<core::Duration> SshCheckPeriod(NodeId src, NodeId dst) const;
+  enum class SshAnswer : std::uint8_t { kNo, kAccept, kCheck };
+  // Whether `src` may log in on `dst` as `user`.
+  [[nodiscard]] SshAnswer SshAllows(NodeId src, NodeId dst, std::string_view user) const;
+  // The node's capabilities by policy: name to JSON value.
+  [[nodiscard]] std::map<std::string, std::string> Capabilities(NodeId id) const;
+  [[nodiscard]] bool HasAttribute(NodeId id, std::string_view name) const;
+  // The addresses of `peer` that `viewer` may know; its own when they are one.
+  [[nodiscard]] std::vector<core::IpAddress> AddressesShown(NodeId viewer, NodeId peer) const;
+
+  // The prefixes that `viewer` may send to `peer` beside its addresses.
+  struct PeerRoutes {
+    std::vector<core::IpPrefix> allowed;  // sorted
+    std::vector<core::IpPrefix> primary;  // those of them that are subnets
+    bool operator==(const PeerRoutes&) const = default;
+  };
+  [[nodiscard]] PeerRoutes RoutesOf(NodeId viewer, NodeId peer) const;
+  // Which of the nodes that offer a subnet carries it; 0: none.
+  void SetPrimary(const core::IpPrefix& subnet, NodeId id);
+  // A node that is out of reach serves no route chosen by `via`.
+  void SetReachable(NodeId id, bool reachable);
+
+  // What an alias (of a test, of `explain`) stands for now.
+  [[nodiscard]] AddressSet Resolve(const Alias& alias) const;
+  [[nodiscard]] AddressSet SideAddresses(SideId side) const;
+  [[nodiscard]] const std::map<NodeId, PolicyNode>& nodes() const { return nodes_; }
+
+  // Bytes of the index beside the nodes themselves.
+  [[nodiscard]] std::size_t MemoryUse() const;
+
+ private:
+  struct NodeClass {
+    std::string key;
+    std::vector<TermId> terms;
+    std::vector<core::IpPrefix> subnets;
+    bool exit_node = false;
+    bool tagged = false;
+    UserId user = 0;  // of untagged nodes, when rules tell users apart
+    std::set<NodeId> members;
+  };
+  struct SideIndex {
+    ClassSet identity;  // for what the nodes are
+    ClassSet address;   // or for their address
+    ClassSet routes;    // a subnet that they serve is among the addresses
+    mutable TextPtr text;  // SrcIPs, null: to be written
+  };
+  struct RuleIndex {
+    ClassSet dst;  // nodes that the rule's destinations concern
+  };
+  struct Merged;  // of PacketFilter
+
+  [[nodiscard]] NodeClass Describe(const PolicyNode& node) const;
+  ClassId JoinClass(const PolicyNode& node);
+  void LeaveClass(ClassId id, NodeId node);
+  void IndexClass(ClassId id, bool member);
+  [[nodiscard]] bool IsDestination(const Rule& rule, const NodeClass& node_class) const;
+  [[nodiscard]] bool ConcernsRange(const AddressRange& range, const NodeClass& node_class,
+                                   bool own_address) const;
+  [[nodiscard]] bool AnySource(SideId side, ClassId id) const {
+    return sides_[side].address.Has(id) || sides_[side].routes.Has(id);
+  }
+  void Touch(ClassId id, Affected& affected);
+  void WildcardRoutesChanged(Affected& affected);
+  void CountSubnets(const PolicyNode& node, int by, Affected& affected);
+
+  // Nodes of a user, untagged.
+  [[nodiscard]] const ClassSet& ClassesOfUser(UserId user) const;
+  [[nodiscard]] std::string AddressesOf(const ClassSet& classes, UserId only_user = 0) const;
+  [[nodiscard]] TextPtr SourceText(SideId side) const;
+
+  void AddPortRules(const Rule& rule, const PolicyNode& node, const NodeClass& node_class,
+                    Merged& merged) const;
+  void AddAppRules(const Rule& rule, const PolicyNode& node, const NodeClass& node_class,
+                   Merged& merged) const;
+  void AddSelfRules(const Rule& rule, const PolicyNode& node, const NodeClass& node_class,
+                    Merged& merged) const;
+  void AddViaRules(const Rule& rule, const NodeClass& node_class, Merged& merged) const;
+  void AppendDestination(const RuleDestination& dst, std::span<const PortRange> ports,
+                         const PolicyNode& node, const NodeClass& node_class,
+                         std::vector<DstPort>& out) const;
+  [[nodiscard]] bool SelfApplies(const Rule& rule, const NodeClass& node_class) const;
+
+  struct SshOutput;
+  [[nodiscard]] std::string SshAction(const SshProgramRule& rule) const;
+  [[nodiscard]] bool SshSpeaksOf(const SshProgramRule& rule, NodeId src, NodeId dst) const;
+  void WriteSshRules(const SshProgramRule& rule, const PolicyNode& node, SshOutput& out) const;
+
+  [[nodiscard]] bool DestinationCovers(const Rule& rule, const core::IpPrefix& route) const;
+  [[nodiscard]] bool SourceCovers(const Rule& rule, const core::IpPrefix& route) const;
+  [[nodiscard]] bool ViaNames(const Rule& rule, const NodeClass& node_class) const;
+  [[nodiscard]] bool CarriesVia(const Rule& rule, const core::IpPrefix& route, NodeId peer) const;
+
+  std::shared_ptr<const Program> program_;
+  EngineSettings settings_;
+
+  std::map<NodeId, PolicyNode> nodes_;
+  std::unordered_map<NodeId, ClassId> class_of_node_;
+  std::unordered_map<std::string, ClassId> class_of_key_;
+  std::vector<NodeClass> classes_;
+  std::vector<ClassId> free_classes_;
+  ClassSet live_classes_;
+
+  std::vector<SideIndex> sides_;
+  std::vector<RuleIndex> rules_;
+  std::unordered_map<UserId, ClassSet> user_classes_;
+  std::map<core::IpPrefix, std::set<NodeId>> subnets_;  // who serves which
+  std::map<core::IpPrefix, NodeId> primaries_;
+  std::set<NodeId> unreachable_;
+  mutable std::unordered_map<ClassId, ClassSet> visible_;
+};
+
+}  // namespace ringscale::control::policy

@@ -1,0 +1,39 @@
+// What the comparison with recorded answers leaves out, and why: here and
+// nowhere else, the same for all recordings.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace ringscale::captures {
+
+// Capabilities that the hosted service gives to every node by itself, whatever
+// the policy says.
+bool IsServiceCapability(std::string_view name);
+
+// Fields of a node that name it in the hosted service or report its state:
+// Name, StableID, User, ComputedName, Cap, Online, RoutableIPs, and the DNS
+// configuration. They are inputs, or the service's own.
+//
+// Nodes without a record of their own count only as peers of the others.
+
+// Which router of several carries a subnet is history (who came first, who was
+// healthy), not policy: it is read from the recording. That it is one of those
+// that may, and everything that follows from it, is compared.
+
+// A subnet that the policy approves but that the recording's list of approvals
+// does not have yet was approved while the nodes were being read one by one, so
+// that some knew and some did not: AllowedIPs and PrimaryRoutes are compared
+// without it.
+
+// Order, where it carries no meaning: SrcIPs are compared as sets of addresses,
+// rules, destinations, principals, tags and routes as sets.
+
+// Whether two refusals are the same. A status of 500 is the service failing
+// over a policy, not judging it: that we refuse is enough. The recordings have
+// people's domains replaced in policies but not in messages: a domain in a
+// message that the policy does not contain is not compared.
+bool SameRefusal(int status, std::string_view wanted, std::string_view got,
+                 std::string_view policy);
+
+}  // namespace ringscale::captures
