@@ -312,7 +312,7 @@ std::vector<FilterRule> Engine::PacketFilter(NodeId id) const {
       continue;
     }
     if (rules_[i].dst.Has(class_id)) AddPortRules(rule, node, node_class, merged);
-    if (!rule.grant->app.empty()) AddAppRules(rule, node, node_class, merged);
+    if (rule.other && !rule.grant->app.empty()) AddAppRules(rule, node, node_class, merged);
     if (rule.self) AddSelfRules(rule, node, node_class, merged);
   }
   return std::move(merged.rules);

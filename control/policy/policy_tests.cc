@@ -150,8 +150,6 @@ class Tests {
       }
       return out;
     }
-    // The service does not find nodes by their IPv6 address here.
-    if (alias.is(Kind::kAddress) && alias.range.first.is_v6()) return {};
     return NodesOf(alias);
   }
 

@@ -195,6 +195,7 @@ class Case {
       made.tags = Texts(node["tags"]);
       made.v4 = core::IpAddress::Parse(Text(node["ipv4"])).value_or(core::IpAddress{});
       made.v6 = core::IpAddress::Parse(Text(node["ipv6"])).value_or(core::IpAddress{});
+      HideV6(made);
       announced_[made.id] = Prefixes(node["routable_ips"]);
       for (const auto& route : Prefixes(node["approved_routes"])) {
         if (std::ranges::binary_search(announced_[made.id], route)) made.routes.push_back(route);
@@ -215,6 +216,33 @@ class Case {
     });
   }
 
+  // Another address for the node while policies are tried.
+  void HideV6(policy::PolicyNode& node) {
+    if (!node.v6.valid()) return;
+    const core::IpAddress recorded = node.v6;
+    node.v6.bytes[8] ^= 0xff;
+    node.v6.bytes[9] ^= 0xff;
+    recorded_v6_[node.v6] = recorded;
+  }
+  core::IpAddress Recorded(const core::IpAddress& ip) const {
+    const auto at = recorded_v6_.find(ip);
+    return at == recorded_v6_.end() ? ip : at->second;
+  }
+  // The same for all addresses in a text.
+  std::string Recorded(const std::string& text) const {
+    static constexpr std::string_view kAddress = "0123456789abcdef:";
+    std::string out;
+    for (std::size_t at = 0; at < text.size();) {
+      const auto start = std::min(text.find_first_of(kAddress, at), text.size());
+      const auto end = std::min(text.find_first_not_of(kAddress, start), text.size());
+      const std::string word = text.substr(start, end - start);
+      const auto ip = core::IpAddress::Parse(word);
+      out += text.substr(at, start - at) + (ip && ip->is_v6() ? Recorded(*ip).text() : word);
+      at = end;
+    }
+    return out;
+  }
+
   void Expected() {
     Answers& out = out_.expected;
     out.status = static_cast<int>(recording_["status"].AsInt().value_or(200));
@@ -227,16 +255,16 @@ class Case {
     recording_["nodes"].Members([&](std::string_view name, const Value& node) {
       auto& lines = out_.expected.nodes[std::string(name)];
       AddRules(node["packet_filter_rules"], node["ssh_policy"], lines);
-      lines.push_back(Line(Recorded("self", node["self"])));
+      lines.push_back(Line(RecordedFacts("self", node["self"])));
       node["peers"].Elements([&](const Value& peer) {
-        lines.push_back(Line(Recorded("peer " + Text(peer["ComputedName"]), peer)));
+        lines.push_back(Line(RecordedFacts("peer " + Text(peer["ComputedName"]), peer)));
         return true;
       });
       return true;
     });
   }
 
-  NodeFacts Recorded(std::string head, const Value& node) {
+  NodeFacts RecordedFacts(std::string head, const Value& node) {
     NodeFacts facts;
     facts.head = std::move(head);
     facts.addresses = Texts(node["Addresses"]);
@@ -320,9 +348,9 @@ class Case {
     }
   }
 
-  static std::vector<std::string> Hosts(const std::vector<core::IpAddress>& ips) {
+  std::vector<std::string> Hosts(const std::vector<core::IpAddress>& ips) const {
     std::vector<std::string> out;
-    for (const auto& ip : ips) out.push_back(IpPrefix::Host(ip).text());
+    for (const auto& ip : ips) out.push_back(IpPrefix::Host(Recorded(ip)).text());
     return out;
   }
 
@@ -335,8 +363,9 @@ class Case {
     rules += "]";
     core::json::Parser filter_parser;
     core::json::Parser ssh_parser;
-    const auto filter = filter_parser.Parse(rules, {std::size_t{1} << 26, 64});
-    const auto ssh = ssh_parser.Parse(engine.SshPolicy(node.id), {std::size_t{1} << 26, 64});
+    const auto filter = filter_parser.Parse(Recorded(rules), {std::size_t{1} << 26, 64});
+    const auto ssh =
+        ssh_parser.Parse(Recorded(engine.SshPolicy(node.id)), {std::size_t{1} << 26, 64});
     if (!filter || !ssh) {
       lines.emplace_back("our answer is not JSON");
       return;
@@ -377,6 +406,7 @@ class Case {
   std::map<NodeId, std::vector<IpPrefix>> announced_;
   std::map<NodeId, std::vector<IpPrefix>> held_;
   std::set<IpPrefix> half_approved_;
+  std::map<core::IpAddress, core::IpAddress> recorded_v6_;
 };
 
 }  // namespace

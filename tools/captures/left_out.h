@@ -26,6 +26,11 @@ bool IsServiceCapability(std::string_view name);
 // that some knew and some did not: AllowedIPs and PrimaryRoutes are compared
 // without it.
 
+// The service chooses nodes' IPv6 addresses itself; those of the recordings were
+// put in afterwards. So an IPv6 address in a policy was no node's when the
+// service read it, although it may look like one now: policies are tried with
+// other IPv6 addresses (in the same network), and the answers translated back.
+
 // Order, where it carries no meaning: SrcIPs are compared as sets of addresses,
 // rules, destinations, principals, tags and routes as sets.
 
