@@ -103,8 +103,8 @@ struct SshRule {
   bool check = false;
   std::vector<Alias> src;
   std::vector<Alias> dst;
-  std::vector<std::string> users;      // as written, trimmed
-  core::Duration check_period{};       // zero: every time
+  std::vector<std::string> users;  // as written, trimmed
+  core::Duration check_period{};   // zero: every time
   std::vector<std::string> accept_env;
   std::vector<std::string> src_posture;
   std::vector<std::string> recorders;  // tags of nodes that record sessions
@@ -153,8 +153,18 @@ struct SshTest {
 
 // node:os == 'linux' and the like: one condition of a posture.
 struct PostureCondition {
-  enum class Op : std::uint8_t { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual,
-                                 kIn, kNotIn, kIsSet, kNotSet };
+  enum class Op : std::uint8_t {
+    kEqual,
+    kNotEqual,
+    kLess,
+    kLessEqual,
+    kGreater,
+    kGreaterEqual,
+    kIn,
+    kNotIn,
+    kIsSet,
+    kNotSet
+  };
   std::string attribute;
   Op op = Op::kEqual;
   std::vector<std::string> values;
@@ -164,7 +174,7 @@ struct Document {
   template <class T>
   using Names = std::map<std::string, T, std::less<>>;
 
-  Names<std::vector<Alias>> groups;   // members: users
+  Names<std::vector<Alias>> groups;  // members: users
   Names<AddressRange> hosts;
   Names<std::vector<Alias>> ip_sets;  // addresses, hosts and other sets, no circles
   Names<std::vector<Alias>> tag_owners;

@@ -36,9 +36,9 @@ class Checker {
   explicit Checker(const Document& document) : document_(document) {}
 
   Checked<> Run() {
-    for (const auto check : {&Checker::Groups, &Checker::IpSets, &Checker::Owners,
-                             &Checker::Approvers, &Checker::Grants, &Checker::Ssh,
-                             &Checker::NodeAttributes, &Checker::SshTests}) {
+    for (const auto check :
+         {&Checker::Groups, &Checker::IpSets, &Checker::Owners, &Checker::Approvers,
+          &Checker::Grants, &Checker::Ssh, &Checker::NodeAttributes, &Checker::SshTests}) {
       if (auto done = (this->*check)(); !done) return done;
     }
     return {};
@@ -90,8 +90,8 @@ class Checker {
         if (!member.is(kind)) continue;
         const Mark mark = marks[member.name];
         if (mark == Mark::kOpen) {
-          return Refuse(member.at, std::string(what) + " " + Quoted(member.name) +
-                                       " contains itself");
+          return Refuse(member.at,
+                        std::string(what) + " " + Quoted(member.name) + " contains itself");
         }
         if (depth > kMaxNesting) {
           return Refuse(member.at, std::string(what) + "s nested too deep: the limit is " +
@@ -134,8 +134,8 @@ class Checker {
     for (const auto& [tag, owners] : document_.tag_owners) {
       for (const auto& owner : owners) {
         if (owner.is(Alias::Kind::kTag) && !document_.tag_owners.contains(owner.name)) {
-          return Refuse(owner.at, "tag " + Quoted(tag) + " references undefined tag " +
-                                      Quoted(owner.name));
+          return Refuse(owner.at,
+                        "tag " + Quoted(tag) + " references undefined tag " + Quoted(owner.name));
         }
       }
       if (auto done = OwnerList(owners); !done) return done;
@@ -264,18 +264,16 @@ class Checker {
         break;
       case Alias::Kind::kUser:
         if (tagged_source) {
-          return Refuse(dst.at, "tags in SSH source cannot access user-owned devices (" +
-                                    dst.name +
+          return Refuse(dst.at, "tags in SSH source cannot access user-owned devices (" + dst.name +
                                     "); use autogroup:tagged or specific tags as destinations "
                                     "instead");
         }
         if (!std::ranges::all_of(rule.src, [&](const Alias& src) {
               return src.is(Alias::Kind::kUser) && src.name == dst.name;
             })) {
-          return Refuse(dst.at,
-                        "user destination requires source to contain only that same user " +
-                            Quoted(dst.name) +
-                            "; use autogroup:self instead for same-user SSH access");
+          return Refuse(dst.at, "user destination requires source to contain only that same user " +
+                                    Quoted(dst.name) +
+                                    "; use autogroup:self instead for same-user SSH access");
         }
         break;
       case Alias::Kind::kAutogroup:
@@ -293,9 +291,9 @@ class Checker {
         }
         if (dst.autogroup != Autogroup::kSelf && dst.autogroup != Autogroup::kMember &&
             dst.autogroup != Autogroup::kTagged) {
-          return Refuse(dst.at, "autogroup not supported for SSH destinations: " +
-                                    Quoted(dst.name) +
-                                    ", can be [autogroup:member autogroup:tagged autogroup:self]");
+          return Refuse(dst.at,
+                        "autogroup not supported for SSH destinations: " + Quoted(dst.name) +
+                            ", can be [autogroup:member autogroup:tagged autogroup:self]");
         }
         break;
       default:
@@ -322,9 +320,9 @@ class Checker {
       for (const auto& target : attribute.target) {
         if (target.is(Alias::Kind::kAutogroup) && target.autogroup != Autogroup::kMember &&
             target.autogroup != Autogroup::kTagged && !IsRole(target.autogroup)) {
-          return Refuse(target.at, "nodeAttrs target does not support this autogroup: " +
-                                       Quoted(target.name) +
-                                       ", can be [autogroup:member autogroup:tagged]");
+          return Refuse(target.at,
+                        "nodeAttrs target does not support this autogroup: " + Quoted(target.name) +
+                            ", can be [autogroup:member autogroup:tagged]");
         }
         if (auto done = Defined(target, ""); !done) return done;
       }
@@ -338,8 +336,7 @@ class Checker {
         if (dst.is(Alias::Kind::kTag) && !document_.tag_owners.contains(dst.name)) {
           return Refuse(dst.at, "SSH tests dst contains unknown tag " + Quoted(dst.name));
         }
-        if (dst.is(Alias::Kind::kAll) ||
-            (dst.is(Alias::Kind::kAddress) && !dst.range.single())) {
+        if (dst.is(Alias::Kind::kAll) || (dst.is(Alias::Kind::kAddress) && !dst.range.single())) {
           return Refuse(dst.at, "SSH tests dst contains disallowed element " + Quoted(dst.name));
         }
       }

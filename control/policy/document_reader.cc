@@ -46,9 +46,8 @@ Checked<> DocumentReader::Fields(const HuValue& object, std::string_view what,
   return {};
 }
 
-Checked<> DocumentReader::Items(
-    const HuValue& array, std::string_view what,
-    const std::function<Checked<>(const HuValue&, std::size_t)>& read) {
+Checked<> DocumentReader::Items(const HuValue& array, std::string_view what,
+                                const std::function<Checked<>(const HuValue&, std::size_t)>& read) {
   if (!array.is_array()) return WrongKind(array, what, "an array");
   for (std::size_t i = 0; i < array.items.size(); ++i) {
     if (auto done = read(array.items[i], i); !done) return done;
@@ -83,8 +82,7 @@ DocumentReader::Field DocumentReader::Texts(std::string_view name, std::vector<s
 }
 
 DocumentReader::Field DocumentReader::Aliases(std::string_view name, std::vector<Alias>& out) {
-  return {name,
-          [this, &out, name](const HuValue& value) { return ReadAliases(value, name, out); }};
+  return {name, [this, &out, name](const HuValue& value) { return ReadAliases(value, name, out); }};
 }
 
 Checked<Alias> DocumentReader::OneAlias(const HuValue& text) {

@@ -10,8 +10,7 @@ namespace {
 // Reads an entry that must be a string.
 Checked<std::string_view> TextOf(const HuValue& value) {
   if (!value.is_string()) {
-    return Refuse(value.at,
-                  "an entry must be a string, got " + std::string(KindName(value.kind)));
+    return Refuse(value.at, "an entry must be a string, got " + std::string(KindName(value.kind)));
   }
   return std::string_view(value.text);
 }
@@ -59,9 +58,8 @@ Checked<> DocumentReader::Acl(const HuValue& object, std::size_t index) {
     return Refuse(value.at, "action=" + shown + " is not supported", {"allowed: \"accept\""});
   };
   const auto destinations = [&](const HuValue& value) {
-    return Items(value, "dst", [&](const HuValue& item, std::size_t) {
-      return AclDestination(item, grant);
-    });
+    return Items(value, "dst",
+                 [&](const HuValue& item, std::size_t) { return AclDestination(item, grant); });
   };
   const auto protocol = [&](const HuValue& value) -> Checked<> {
     proto_at = value.at;
@@ -175,8 +173,7 @@ Checked<> DocumentReader::CheckPeriod(const HuValue& text, SshRule& rule) {
                   "checkPeriod " + GoDurationText(*period) + " must be a positive duration");
   }
   if (*period > core::Seconds(168 * 3600)) {
-    return Refuse(text.at,
-                  "checkPeriod " + GoDurationText(*period) + " is above the max (168h)");
+    return Refuse(text.at, "checkPeriod " + GoDurationText(*period) + " is above the max (168h)");
   }
   rule.check_period = *period;
   return {};
@@ -273,9 +270,8 @@ Checked<> DocumentReader::NodeAttr(const HuValue& object, std::size_t index) {
   NodeAttribute& attribute = out_.node_attributes.emplace_back();
   attribute.at = object.at;
   const auto pool = [&](const HuValue& value) {
-    return Items(value, "ipPool", [&](const HuValue& item, std::size_t) {
-      return Pool(item, attribute);
-    });
+    return Items(value, "ipPool",
+                 [&](const HuValue& item, std::size_t) { return Pool(item, attribute); });
   };
   const auto app = [&](const HuValue& value) -> Checked<> {
     if (!value.is_object()) return Refuse(value.at, "app must be an object");
@@ -332,8 +328,8 @@ Checked<> DocumentReader::SshTestEntry(const HuValue& object, std::size_t index)
                       if (!text) return std::unexpected(std::move(text.error()));
                       auto alias = ReadAlias(*text);
                       if (!alias) {
-                        return Refuse(item.at, "SSH tests dst contains disallowed element " +
-                                                   Quoted(*text));
+                        return Refuse(item.at,
+                                      "SSH tests dst contains disallowed element " + Quoted(*text));
                       }
                       alias->at = item.at;
                       test.dst.push_back(std::move(*alias));

@@ -68,9 +68,8 @@ bool Engine::ConcernsRange(const AddressRange& range, const NodeClass& node_clas
 }
 
 bool Engine::ViaNames(const Rule& rule, const NodeClass& node_class) const {
-  return std::ranges::any_of(rule.via, [&](TermId term) {
-    return std::ranges::binary_search(node_class.terms, term);
-  });
+  return std::ranges::any_of(
+      rule.via, [&](TermId term) { return std::ranges::binary_search(node_class.terms, term); });
 }
 
 bool Engine::IsDestination(const Rule& rule, const NodeClass& node_class) const {
@@ -97,11 +96,11 @@ void Engine::IndexClass(ClassId id, bool member) {
     SideIndex& index = sides_[i];
     index.identity.Set(id, member && program_->Matches(side, node_class.terms, true));
     index.address.Set(id, member && program_->Matches(side, node_class.terms));
-    const bool routes = side.postures.empty() &&
-                        std::ranges::any_of(node_class.subnets, [&](const core::IpPrefix& subnet) {
-                          return side.all || side.danger_all ||
-                                 side.literals.Overlaps(AddressRange::Of(subnet));
-                        });
+    const bool routes =
+        side.postures.empty() &&
+        std::ranges::any_of(node_class.subnets, [&](const core::IpPrefix& subnet) {
+          return side.all || side.danger_all || side.literals.Overlaps(AddressRange::Of(subnet));
+        });
     index.routes.Set(id, member && routes);
   }
   for (std::size_t i = 0; i < rules_.size(); ++i) {
@@ -158,7 +157,8 @@ void Engine::Touch(ClassId id, Affected& affected) {
     const Rule& rule = program_->rules()[i];
     const Side& side = program_->sides()[rule.src];
     const SideIndex& src = sides_[rule.src];
-    const bool named = src.identity.Has(id) && !((side.all || side.danger_all) && side.postures.empty());
+    const bool named =
+        src.identity.Has(id) && !((side.all || side.danger_all) && side.postures.empty());
     if (named) affected.filters |= rules_[i].dst;
     if (!rule.companions.empty() && rules_[i].dst.Has(id)) affected.filters |= src.address;
     if (rule.self && classes_[id].user != 0) affected.filters |= ClassesOfUser(classes_[id].user);

@@ -50,8 +50,8 @@ struct FilterRule {
 // Which answers a change of the tailnet may have altered; per class, because all
 // nodes of a class are altered alike.
 struct Affected {
-  ClassSet filters;  // PacketFilter
-  ClassSet ssh;      // SshPolicy
+  ClassSet filters;               // PacketFilter
+  ClassSet ssh;                   // SshPolicy
   bool wildcard_sources = false;  // the routes that "*" stands for changed
 };
 
@@ -127,9 +127,9 @@ class Engine {
     std::set<NodeId> members;
   };
   struct SideIndex {
-    ClassSet identity;  // for what the nodes are
-    ClassSet address;   // or for their address
-    ClassSet routes;    // a subnet that they serve is among the addresses
+    ClassSet identity;     // for what the nodes are
+    ClassSet address;      // or for their address
+    ClassSet routes;       // a subnet that they serve is among the addresses
     mutable TextPtr text;  // SrcIPs, null: to be written
   };
   struct RuleIndex {

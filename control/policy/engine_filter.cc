@@ -209,8 +209,8 @@ void Engine::AddAppRules(const Rule& rule, const PolicyNode& node, const NodeCla
     if (dst.kind == RuleDestination::Kind::kSelf) continue;
     const bool all = dst.kind == RuleDestination::Kind::kAll;
     const auto& ranges = all ? std::vector<AddressRange>() : program_->terms()[dst.term].ranges;
-    const bool member = all || (ranges.empty() &&
-                                std::ranges::binary_search(node_class.terms, dst.term));
+    const bool member =
+        all || (ranges.empty() && std::ranges::binary_search(node_class.terms, dst.term));
     auto dsts = prefixes(ranges, member);
     if (!dsts.empty()) grants.push_back({std::move(dsts), rule.grant->app});
   }
@@ -221,8 +221,8 @@ void Engine::AddAppRules(const Rule& rule, const PolicyNode& node, const NodeCla
   }
   const Side& side = program_->sides()[rule.src];
   if (rule.companions.empty() || !AnySource(rule.src, class_of_node_.at(node.id))) return;
-  const bool source = side.all || side.danger_all ||
-                      sides_[rule.src].identity.Has(class_of_node_.at(node.id));
+  const bool source =
+      side.all || side.danger_all || sides_[rule.src].identity.Has(class_of_node_.at(node.id));
   auto dsts = prefixes(side.literals.ranges(), source);
   if (dsts.empty()) return;
   for (const auto& companion : rule.companions) {

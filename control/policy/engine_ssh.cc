@@ -79,8 +79,8 @@ void Engine::WriteSshRules(const SshProgramRule& rule, const PolicyNode& node,
     for (const NodeId member : classes_[source_class].members) {
       const PolicyNode& from = nodes_.at(member);
       if (!destination) {
-        const bool own = node.tagged() ? from.id == node.id
-                                       : !from.tagged() && from.user == node.user;
+        const bool own =
+            node.tagged() ? from.id == node.id : !from.tagged() && from.user == node.user;
         if (!own) continue;
       }
       if (from.tagged()) {
@@ -158,7 +158,11 @@ bool Engine::SshSpeaksOf(const SshProgramRule& rule, NodeId src, NodeId dst) con
   if (sides_[rule.dst].address.Has(ClassOf(dst))) return true;
   const PolicyNode& from = nodes_.at(src);
   const PolicyNode& to = nodes_.at(dst);
-  return rule.self && !from.tagged() && !to.tagged() && from.user == to.user;
+  const bool same_user = !from.tagged() && !to.tagged() && from.user == to.user;
+  // What WriteSshRules says of sources' own devices.
+  const bool own = !rule.domains.empty() && (src == dst || same_user) &&
+                   sides_[rule.src].identity.Has(ClassOf(dst));
+  return own || (rule.self && same_user);
 }
 
 std::optional<core::Duration> Engine::SshCheckPeriod(NodeId src, NodeId dst) const {

@@ -133,8 +133,7 @@ class Reader {
     if (auto done = Skip(); !done) return done;
     out.at = Here();
     if (depth > limits_.max_depth) {
-      return Refuse(out.at,
-                    "nested too deep: the limit is " + std::to_string(limits_.max_depth));
+      return Refuse(out.at, "nested too deep: the limit is " + std::to_string(limits_.max_depth));
     }
     if (++values_ > limits_.max_values) {
       return Refuse(out.at, "too many values: the limit is " + std::to_string(limits_.max_values));

@@ -11,11 +11,10 @@ using Kind = Alias::Kind;
 
 // Names that a test uses without the policy defining them.
 std::optional<std::string> Undefined(const Document& document, const Alias& alias) {
-  const bool missing =
-      (alias.is(Kind::kTag) && !document.tag_owners.contains(alias.name)) ||
-      (alias.is(Kind::kGroup) && !document.groups.contains(alias.name)) ||
-      (alias.is(Kind::kHost) && !document.hosts.contains(alias.name)) ||
-      (alias.is(Kind::kIpSet) && !document.ip_sets.contains(alias.name));
+  const bool missing = (alias.is(Kind::kTag) && !document.tag_owners.contains(alias.name)) ||
+                       (alias.is(Kind::kGroup) && !document.groups.contains(alias.name)) ||
+                       (alias.is(Kind::kHost) && !document.hosts.contains(alias.name)) ||
+                       (alias.is(Kind::kIpSet) && !document.ip_sets.contains(alias.name));
   if (!missing) return std::nullopt;
   return Quoted(alias.name) + " is not defined in the policy";
 }
@@ -35,8 +34,7 @@ bool Overlap(const AddressSet& a, const AddressSet& b) {
 
 class Tests {
  public:
-  explicit Tests(const Engine& engine)
-      : engine_(engine), document_(engine.program().document()) {}
+  explicit Tests(const Engine& engine) : engine_(engine), document_(engine.program().document()) {}
 
   std::optional<PolicyError> Run() {
     for (const auto& test : document_.tests) RunTest(test);
@@ -83,15 +81,13 @@ class Tests {
     }
     Target target{engine_.Resolve(*alias), ports->front().first};
     const bool named = alias->is(Kind::kAddress) || alias->is(Kind::kHost);
-    if (split->first.contains('/') ||
-        (named && !(target.addresses.ranges().size() == 1 &&
-                    target.addresses.ranges().front().single()))) {
+    if (split->first.contains('/') || (named && !(target.addresses.ranges().size() == 1 &&
+                                                  target.addresses.ranges().front().single()))) {
       return std::unexpected(
           std::string("test destination must be a single host, not a CIDR range"));
     }
     if (target.addresses.empty()) {
-      return std::unexpected("destination " + Quoted(alias->name) +
-                             " resolved to no IP addresses");
+      return std::unexpected("destination " + Quoted(alias->name) + " resolved to no IP addresses");
     }
     return target;
   }
@@ -105,13 +101,12 @@ class Tests {
     if (!source) return Fail(test.at, name + ": " + source.error());
     const AddressSet src = engine_.Resolve(*source);
     if (src.empty()) {
-      return Fail(test.at,
-                  name + ": source " + Quoted(test.src) + " resolved to no IP addresses");
+      return Fail(test.at, name + ": source " + Quoted(test.src) + " resolved to no IP addresses");
     }
     auto protocol = ReadProtocol(Lower(test.proto));
     if (!protocol || !HasPorts(*protocol)) {
-      return Fail(test.at, name + ": test protocol must be tcp, udp, sctp, or empty: " +
-                               Quoted(test.proto));
+      return Fail(test.at,
+                  name + ": test protocol must be tcp, udp, sctp, or empty: " + Quoted(test.proto));
     }
     for (const bool allow : {true, false}) {
       for (const auto& wanted : allow ? test.accept : test.deny) {
@@ -125,10 +120,9 @@ class Tests {
         // from nowhere.
         const Reach reach{src, target->addresses, target->port, *protocol};
         if (Reaches(engine_, reach, !allow) == allow) continue;
-        Fail(wanted.at, test.src + " -> " + wanted.text +
-                            (test.proto.empty() ? "" : " (" + test.proto + ")") +
-                            (allow ? ": expected ALLOWED, got DENIED"
-                                   : ": expected DENIED, got ALLOWED"));
+        Fail(wanted.at,
+             test.src + " -> " + wanted.text + (test.proto.empty() ? "" : " (" + test.proto + ")") +
+                 (allow ? ": expected ALLOWED, got DENIED" : ": expected DENIED, got ALLOWED"));
       }
     }
   }
@@ -157,7 +151,8 @@ class Tests {
     const std::string name = "sshTest " + std::to_string(test.index);
     auto source = Source(test.src);
     if (!source) return Fail(test.at, name + ": " + source.error());
-    if (test.dst.empty()) return Fail(test.at, name + ": SSH tests entry must have at least one dst");
+    if (test.dst.empty())
+      return Fail(test.at, name + ": SSH tests entry must have at least one dst");
     if (test.accept.empty() && test.deny.empty() && test.check.empty()) {
       return Fail(test.at, name + ": no accept, deny, or check assertions specified");
     }

@@ -58,8 +58,8 @@ bool ReadList(std::string_view text, std::vector<std::string>& out) {
 
 Checked<PostureCondition> ReadPostureCondition(const HuValue& source) {
   const auto wrong = [&](std::string_view why) {
-    return Refuse(source.at, "invalid posture condition " + Quoted(source.text) + ": " +
-                                 std::string(why));
+    return Refuse(source.at,
+                  "invalid posture condition " + Quoted(source.text) + ": " + std::string(why));
   };
   std::string_view text = Trim(source.text);
   PostureCondition condition;
@@ -67,8 +67,8 @@ Checked<PostureCondition> ReadPostureCondition(const HuValue& source) {
   condition.attribute = text.substr(0, end);
   if (!condition.attribute.contains(':')) return wrong("an attribute has the form namespace:name");
   text = Trim(text.substr(end));
-  const auto* const found = std::ranges::find_if(
-      kOps, [&](const NamedOp& op) { return text.starts_with(op.text); });
+  const auto* const found =
+      std::ranges::find_if(kOps, [&](const NamedOp& op) { return text.starts_with(op.text); });
   if (found == kOps.end()) {
     return wrong("an operator is one of ==, !=, <, <=, >, >=, IN, NOT IN, IS SET, NOT SET");
   }

@@ -78,8 +78,8 @@ class ProgramBuilder {
     }
     std::string names;
     for (const auto* user : found) names += (names.empty() ? "" : ", ") + user->name;
-    return Refuse(alias.at, "multiple users found: token " + Quoted(alias.name) +
-                                " found: " + names);
+    return Refuse(alias.at,
+                  "multiple users found: token " + Quoted(alias.name) + " found: " + names);
   }
 
   Checked<> Domain(std::string_view domain, Position at) {
@@ -132,10 +132,9 @@ class ProgramBuilder {
   }
 
   TermId MakeTerm(const Alias& alias) {
-    const auto key = std::tuple(static_cast<int>(alias.kind), static_cast<int>(alias.autogroup),
-                                alias.name);
-    const auto [at, fresh] =
-        term_index_.try_emplace(key, static_cast<TermId>(out_.terms_.size()));
+    const auto key =
+        std::tuple(static_cast<int>(alias.kind), static_cast<int>(alias.autogroup), alias.name);
+    const auto [at, fresh] = term_index_.try_emplace(key, static_cast<TermId>(out_.terms_.size()));
     if (fresh) out_.terms_.push_back({alias, LiteralRanges(document_, alias)});
     return at->second;
   }
@@ -159,8 +158,7 @@ class ProgramBuilder {
       for (const TermId term : side.terms) side.literals.Add(out_.terms_[term].ranges);
     }
     const auto key = std::tuple(side.all, side.danger_all, side.terms, side.postures);
-    const auto [at, fresh] =
-        side_index_.try_emplace(key, static_cast<SideId>(out_.sides_.size()));
+    const auto [at, fresh] = side_index_.try_emplace(key, static_cast<SideId>(out_.sides_.size()));
     if (fresh) out_.sides_.push_back(std::move(side));
     return at->second;
   }
@@ -240,8 +238,8 @@ class ProgramBuilder {
     rule.rule = &source;
     rule.src = MakeSide(source.src, PosturesOf(source.src_posture));
     rule.dst = MakeSide(source.dst, {});
-    rule.self = std::ranges::any_of(
-        source.dst, [](const Alias& dst) { return dst.is(Autogroup::kSelf); });
+    rule.self =
+        std::ranges::any_of(source.dst, [](const Alias& dst) { return dst.is(Autogroup::kSelf); });
     for (const auto& user : source.users) {
       if (user == "root") {
         rule.root = true;
@@ -317,9 +315,8 @@ bool Program::UserMatches(const Alias& alias, const PolicyUser& user) const {
     case Kind::kGroup: {
       const auto group = document_->groups.find(alias.name);
       return group != document_->groups.end() &&
-             std::ranges::any_of(group->second, [&](const Alias& member) {
-               return UserMatches(member, user);
-             });
+             std::ranges::any_of(group->second,
+                                 [&](const Alias& member) { return UserMatches(member, user); });
     }
     case Kind::kAutogroup: {
       if (alias.autogroup == Autogroup::kMember) return true;
@@ -406,12 +403,11 @@ bool Program::MayOwnTag(std::string_view tag, UserId user,
   return false;
 }
 
-std::vector<core::IpPrefix> Program::AutoApproved(
-    const PolicyNode& node, std::span<const core::IpPrefix> announced) const {
+std::vector<core::IpPrefix> Program::AutoApproved(const PolicyNode& node,
+                                                  std::span<const core::IpPrefix> announced) const {
   const auto approves = [&](const std::vector<Alias>& approvers) {
-    return std::ranges::any_of(approvers, [&](const Alias& alias) {
-      return AliasMatches(alias, node);
-    });
+    return std::ranges::any_of(approvers,
+                               [&](const Alias& alias) { return AliasMatches(alias, node); });
   };
   std::vector<core::IpPrefix> out;
   for (const auto& prefix : announced) {

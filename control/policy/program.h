@@ -26,8 +26,8 @@ struct Term {
 
 // A list of aliases of which a node must match one, and of postures likewise.
 struct Side {
-  bool all = false;         // *
-  bool danger_all = false;  // autogroup:danger-all
+  bool all = false;              // *
+  bool danger_all = false;       // autogroup:danger-all
   std::vector<TermId> terms;     // sorted, unique; neither of the two above
   std::vector<TermId> postures;  // sorted, unique; empty: no condition
   AddressSet literals;           // addresses among the terms; none when postures are asked for

@@ -157,7 +157,8 @@ Read<Alias> ReadAlias(std::string_view raw) {
   } else if (text.starts_with("svc:")) {
     alias.kind = Alias::Kind::kService;
   } else if (text.starts_with("autogroup:")) {
-    const auto* const found = std::ranges::find(kAutogroups, text.substr(10), &NamedAutogroup::name);
+    const auto* const found =
+        std::ranges::find(kAutogroups, text.substr(10), &NamedAutogroup::name);
     if (found == kAutogroups.end()) {
       return No("invalid autogroup: got " + Quoted(text) +
                 ", must be one of [autogroup:internet autogroup:member autogroup:nonroot "
@@ -217,8 +218,9 @@ Read<std::optional<std::uint8_t>> ReadProtocol(std::string_view text) {
   const auto number = ReadInteger(text);
   if (!number) {
     if (text == "*") {
-      return No("proto name \"*\" not known; use protocol number 0-255 or protocol name (icmp, tcp, "
-                "udp, etc.)");
+      return No(
+          "proto name \"*\" not known; use protocol number 0-255 or protocol name (icmp, tcp, "
+          "udp, etc.)");
     }
     return No("invalid protocol number: " + Quoted(text) +
               " must be a known protocol name or valid protocol number 0-255");
@@ -236,8 +238,10 @@ Read<IpSpec> ReadIpSpec(std::string_view raw) {
   if (colon != std::string_view::npos) {
     const auto colons = std::ranges::count(text, ':');
     if (colons > 1) {
-      return No("expected only one colon in Internet protocol and port type, got: [" +
-                std::string(text) + "](" + std::to_string(colons) + ")");
+      std::string parts(text);
+      std::ranges::replace(parts, ':', ' ');
+      return No("expected only one colon in Internet protocol and port type, got: [" + parts +
+                "](" + std::to_string(colons + 1) + ")");
     }
     const std::string_view name = text.substr(0, colon);
     if (name != "*") {
@@ -266,8 +270,8 @@ std::optional<core::Duration> ReadGoDuration(std::string_view text) {
   double total = 0;
   while (!text.empty()) {
     double number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number,
-                                              std::chars_format::fixed);
+    const auto [end, error] =
+        std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
     if (error != std::errc{} || text[0] == '-') return std::nullopt;
     text.remove_prefix(static_cast<std::size_t>(end - text.data()));
     const auto length = std::min(text.find_first_of("0123456789."), text.size());

@@ -88,8 +88,8 @@ std::string Sources(const Value& array) {
     const auto dash = canonical.find('-');
     const auto prefix = IpPrefix::Parse(canonical);
     const auto first = core::IpAddress::Parse(canonical.substr(0, dash));
-    const auto last = core::IpAddress::Parse(dash == canonical.npos ? canonical
-                                                                    : canonical.substr(dash + 1));
+    const auto last =
+        core::IpAddress::Parse(dash == canonical.npos ? canonical : canonical.substr(dash + 1));
     if (prefix) {
       ranges.push_back(AddressRange::Of(*prefix));
     } else if (first && last) {
@@ -336,8 +336,7 @@ class Case {
     for (const auto& node : nodes_) {
       for (const auto& route : node.routes) {
         if (route.IsDefaultRoute()) continue;
-        const auto recorded =
-            Prefixes(recording_["nodes"][node.name]["self"]["PrimaryRoutes"]);
+        const auto recorded = Prefixes(recording_["nodes"][node.name]["self"]["PrimaryRoutes"]);
         NodeId& holder = primaries[route];
         if (holder == 0 || std::ranges::binary_search(recorded, route)) holder = node.id;
       }
