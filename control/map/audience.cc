@@ -25,8 +25,12 @@ Audience::Audience(ViewerClass id, PeerIndex& index, const PolicyView& policy, E
 
 void Audience::Refresh() {
   if (known_groups_ == index_.group_count()) return;
-  groups_.clear();
-  for (const PeerClass group : policy_.Visible(id_)) groups_.push_back(&index_.Group(group));
+  // Classes come and never turn away; the nodes of one that is gone may still have
+  // to be taken from viewers.
+  for (const PeerClass id : policy_.Visible(id_)) {
+    PeerGroup* const group = &index_.Group(id);
+    if (!std::ranges::binary_search(sorted_, group)) groups_.push_back(group);
+  }
   sorted_.assign(groups_.begin(), groups_.end());
   std::sort(sorted_.begin(), sorted_.end());
   known_groups_ = index_.group_count();
@@ -80,6 +84,31 @@ bool Audience::has_profiles() {
       return entry.first == kTaggedDevicesUser || index_.source().FindUser(entry.first) != nullptr;
     });
   });
+}
+
+std::string_view Audience::JsonOf(Peer& peer, std::string& scratch) {
+  const auto& all = policy_.Varied(id_);
+  const auto varied = all.find(peer.id);
+  if (varied == all.end()) return index_.Json(peer);
+  scratch.clear();
+  const Node* node = index_.source().FindNode(peer.id);
+  if (node == nullptr) return scratch;
+  const bool exit = std::ranges::any_of(varied->second.allowed, &core::IpPrefix::IsDefaultRoute);
+  AppendPeer(scratch, *node, {index_.base_domain(), varied->second.primary, exit});
+  return scratch;
+}
+
+std::string Audience::VariedPeers(NodeId viewer) {
+  NoteVaried();
+  std::string out;
+  for (const auto& [id, routes] : varied_) {
+    const Node* node = index_.source().FindNode(id);
+    if (node == nullptr || id == viewer) continue;
+    if (!out.empty()) out += ',';
+    const bool exit = std::ranges::any_of(routes.allowed, &core::IpPrefix::IsDefaultRoute);
+    AppendPeer(out, *node, {index_.base_domain(), routes.primary, exit});
+  }
+  return out;
 }
 
 std::vector<NodeId> Audience::SeenAt(Sequence position) {

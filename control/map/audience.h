@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "control/map/encoder.h"
@@ -30,6 +31,16 @@ class Audience {
   [[nodiscard]] core::SharedSlice Profiles(Encoding encoding);
   [[nodiscard]] bool has_profiles();
 
+  // A peer as this audience sees it: `scratch` holds the text where it is not the one
+  // that others share. Empty when the node is gone.
+  [[nodiscard]] std::string_view JsonOf(Peer& peer, std::string& scratch);
+  // "{...},{...}": peers whose routes it gets otherwise than others, without `viewer`.
+  [[nodiscard]] std::string VariedPeers(NodeId viewer);
+  [[nodiscard]] ViewerClass id() const { return id_; }
+  // The routes that its viewers were told, to see whether a policy changes them.
+  void NoteVaried() { varied_ = policy_.Varied(id_); }
+  [[nodiscard]] const PolicyView::VariedPeers& varied_before() const { return varied_; }
+
   // Ids of the peers that its viewers were told about at `position` (a viewer's own
   // among them), sorted. Does not ask the policy again: it may have changed.
   [[nodiscard]] std::vector<NodeId> SeenAt(Sequence position);
@@ -44,6 +55,7 @@ class Audience {
   std::vector<PeerGroup*> groups_;
   std::vector<const PeerGroup*> sorted_;  // by address
   std::size_t known_groups_ = 0;
+  PolicyView::VariedPeers varied_;  // as it was last used
   std::array<core::SharedSlice, kEncodings> profiles_;
   std::array<std::uint64_t, kEncodings> profiles_version_{};
 };

@@ -51,10 +51,13 @@ Difference CollectDifference(PeerIndex& index, Audience& audience, Sequence from
 SharedDelta::SharedDelta(PeerIndex& index, Audience& audience, Encoder& encoder, Encoding encoding,
                          Sequence from)
     : index_(index),
+      audience_(audience),
       encoder_(encoder),
       encoding_(encoding),
       to_(index.head()),
-      difference_(CollectDifference(index, audience, from)) {}
+      difference_(CollectDifference(index, audience, from)) {
+  audience.NoteVaried();
+}
 
 void SharedDelta::AppendHead(std::string& out) const {
   bool first = true;
@@ -107,7 +110,8 @@ void SharedDelta::AppendChanged(std::string& out, std::size_t first, std::size_t
   bool comma = first > 0;
   for (std::size_t i = first; i < last; ++i) {
     if (difference_.changed[i]->id == viewer) continue;
-    const std::string& json = index_.Json(*difference_.changed[i]);
+    std::string scratch;
+    const std::string_view json = audience_.JsonOf(*difference_.changed[i], scratch);
     if (json.empty()) continue;
     if (comma) out += ',';
     comma = true;

@@ -52,6 +52,7 @@ class SharedDelta {
   [[nodiscard]] OutputPtr Make(NodeId viewer);
 
   PeerIndex& index_;
+  Audience& audience_;
   Encoder& encoder_;
   const Encoding encoding_;
   const Sequence to_;

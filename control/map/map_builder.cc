@@ -53,9 +53,13 @@ void MapBuilder::AppendSelfMessage(MessageBuilder& message, const Node& viewer) 
   message.EndMessage();
 }
 
-void MapBuilder::AppendPolicyMessage(MessageBuilder& message, const Node& viewer) {
+void MapBuilder::AppendPolicyMessage(MessageBuilder& message, const Node& viewer, bool with_node) {
   std::string& text = message.text();
   text += '{';
+  if (with_node) {
+    AppendNode(text, viewer);
+    text += ',';
+  }
   AppendPolicy(text, viewer);
   text += '}';
   message.EndMessage();
@@ -185,6 +189,12 @@ OutputPtr MapBuilder::FullMap(const Node& viewer, Audience& audience, const Clie
   const Fixed& fixed = fixed_[static_cast<std::size_t>(encoding)];
   message.Shared(fixed.end);
   message.EndMessage();
+
+  // Blocks are the same for everybody: routes that are not, behind them.
+  if (const std::string varied = audience.VariedPeers(id); !varied.empty()) {
+    message.Text("{\"PeersChanged\":[" + varied + "]}");
+    message.EndMessage();
+  }
 
   bool any = false;
   for (const PeerGroup* group : audience.groups()) {

@@ -32,8 +32,9 @@ class MapBuilder {
 
   // The viewer's own Node and profile.
   void AppendSelfMessage(MessageBuilder& message, const Node& viewer);
-  // Its packet filter and SSH rules.
-  void AppendPolicyMessage(MessageBuilder& message, const Node& viewer);
+  // Its packet filter and SSH rules; with its own Node after a policy change, which
+  // says what the node can do.
+  void AppendPolicyMessage(MessageBuilder& message, const Node& viewer, bool with_node);
   // For a client whose node is unknown or gone: it shows "logged out".
   [[nodiscard]] OutputPtr LoggedOut(const core::NodePublic& node_key, const ClientKind& client,
                                     Encoding encoding);

@@ -134,11 +134,14 @@ void MapServiceImpl::OnPolicyChanged() {
       continue;
     }
     const bool lagging = stream->position_ < before;
+    const Audience& old_audience = *stream->audience_;
     stream->audience_ = &AudienceOf(*viewer);
     if (stream->phase_ != Phase::kLive) continue;
     auto [set, fresh] = new_sets.try_emplace(stream->audience_);
     if (fresh) set->second = stream->audience_->SeenAt(rebuilt);
-    if (!lagging && *seen == set->second) {
+    const bool same_routes =
+        old_audience.varied_before() == policy_.Varied(stream->audience_->id());
+    if (!lagging && same_routes && *seen == set->second) {
       stream->position_ = rebuilt;
       continue;
     }

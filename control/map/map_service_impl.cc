@@ -210,6 +210,7 @@ OutputPtr MapServiceImpl::MakeFullMap(StreamImpl& stream) {
   stream.forgotten_.reset();
   stream.phase_ = Phase::kLive;
   stream.position_ = index_.head();
+  stream.rules_version_ = policy_.RulesVersion(stream.audience_->id());
   stream.self_changed_ = false;
   stream.had_map_ = true;
   stream.taking_map_ = true;
@@ -227,10 +228,12 @@ OutputPtr MapServiceImpl::MakeUpdate(StreamImpl& stream) {
   OutputPtr peers = delta.For(stream.node_);
   if (peers != nullptr) stats_.deltas.Add();
   stream.position_ = delta.to();
+  const std::uint64_t rules = policy_.RulesVersion(stream.audience_->id());
+  const bool all_rules = policy_changed_ > from;
+  const bool policy = all_rules || rules != std::exchange(stream.rules_version_, rules);
   const bool self = std::exchange(stream.self_changed_, false);
   const bool dns = dns_changed_ > from;
   const bool derp = derp_changed_ > from;
-  const bool policy = policy_changed_ > from;
   if (!self && !dns && !derp && !policy) return peers;
 
   const Node* viewer = source_.FindNode(stream.node_);
@@ -242,7 +245,7 @@ OutputPtr MapServiceImpl::MakeUpdate(StreamImpl& stream) {
   if (peers != nullptr) message.Append(*peers);
   if (dns) message.Append(*settings_.DnsMessage(stream.encoding_));
   if (derp) message.Append(*settings_.DerpMessage(stream.client_, stream.encoding_));
-  if (policy) builder_.AppendPolicyMessage(message, *viewer);
+  if (policy) builder_.AppendPolicyMessage(message, *viewer, all_rules);
   if (dns || derp || policy) stats_.settings_updates.Add();
   if (self) {
     builder_.AppendSelfMessage(message, *viewer);

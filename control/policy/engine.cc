@@ -115,13 +115,9 @@ ClassId Engine::JoinClass(const PolicyNode& node) {
   NodeClass described = Describe(node);
   const auto [at, fresh] = class_of_key_.try_emplace(described.key, 0);
   if (fresh) {
-    if (free_classes_.empty()) {
-      at->second = static_cast<ClassId>(classes_.size());
-      classes_.emplace_back();
-    } else {
-      at->second = free_classes_.back();
-      free_classes_.pop_back();
-    }
+    // Never the id of a class that is gone: whoever remembers ids may still hold it.
+    at->second = static_cast<ClassId>(classes_.size());
+    classes_.emplace_back();
     classes_[at->second] = std::move(described);
     IndexClass(at->second, true);
   }
@@ -142,7 +138,6 @@ void Engine::LeaveClass(ClassId id, NodeId node) {
   }
   class_of_key_.erase(node_class.key);
   node_class = {};
-  free_classes_.push_back(id);
 }
 
 // The nodes of a class changed: texts that list them are old, and so are the
@@ -206,7 +201,9 @@ Affected Engine::Put(const PolicyNode& node) {
   const auto old = nodes_.find(node.id);
   if (old != nodes_.end()) {
     if (old->second == node) return affected;
+    const bool unreachable = unreachable_.contains(node.id);
     affected = Remove(node.id);
+    if (unreachable) unreachable_.insert(node.id);
   }
   nodes_[node.id] = node;
   const ClassId id = JoinClass(node);
@@ -228,12 +225,8 @@ Affected Engine::Remove(NodeId id) {
   return affected;
 }
 
-void Engine::SetReachable(NodeId id, bool reachable) {
-  if (reachable) {
-    unreachable_.erase(id);
-  } else {
-    unreachable_.insert(id);
-  }
+bool Engine::SetReachable(NodeId id, bool reachable) {
+  return reachable ? unreachable_.erase(id) > 0 : unreachable_.insert(id).second;
 }
 
 bool Engine::SelfApplies(const Rule& rule, const NodeClass& node_class) const {

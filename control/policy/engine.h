@@ -76,6 +76,8 @@ class Engine {
   [[nodiscard]] ClassId ClassOf(NodeId id) const;
   [[nodiscard]] const std::set<NodeId>& Members(ClassId id) const;
   [[nodiscard]] std::size_t class_count() const { return class_of_key_.size(); }
+  // Ids given so far: ids of classes that are gone are not given again.
+  [[nodiscard]] std::size_t class_ids() const { return classes_.size(); }
 
   // The classes whose nodes the nodes of a class see, its own possibly among
   // them. Seeing is mutual.
@@ -105,8 +107,9 @@ class Engine {
   [[nodiscard]] PeerRoutes RoutesOf(NodeId viewer, NodeId peer) const;
   // Which of the nodes that offer a subnet carries it; 0: none.
   void SetPrimary(const core::IpPrefix& subnet, NodeId id);
-  // A node that is out of reach serves no route chosen by `via`.
-  void SetReachable(NodeId id, bool reachable);
+  // A node that is out of reach serves no route chosen by `via`. True: it was the
+  // other way before.
+  bool SetReachable(NodeId id, bool reachable);
 
   // What an alias (of a test, of `explain`) stands for now.
   [[nodiscard]] AddressSet Resolve(const Alias& alias) const;
@@ -185,7 +188,6 @@ class Engine {
   std::unordered_map<NodeId, ClassId> class_of_node_;
   std::unordered_map<std::string, ClassId> class_of_key_;
   std::vector<NodeClass> classes_;
-  std::vector<ClassId> free_classes_;
   ClassSet live_classes_;
 
   std::vector<SideIndex> sides_;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,6 +30,13 @@ using ViewerClass = std::uint32_t;
 // JSON text shared by all nodes that get it; its address is its identity.
 using PolicyText = std::shared_ptr<const std::string>;
 
+// What a viewer may send to a peer beside its addresses, both sorted.
+struct PeerRoutesView {
+  std::vector<core::IpPrefix> allowed;  // subnets and exit routes
+  std::vector<core::IpPrefix> primary;  // the subnets among them
+  bool operator==(const PeerRoutesView&) const = default;
+};
+
 class PolicyView {
  public:
   virtual ~PolicyView() = default;
@@ -44,6 +52,20 @@ class PolicyView {
   [[nodiscard]] virtual std::vector<PolicyText> PacketFilter(const Node& node) const = 0;
   // tailcfg.SSHPolicy; never null: clients keep old rules unless told {"rules":[]}.
   [[nodiscard]] virtual PolicyText SshPolicy(const Node& node) const = 0;
+  // Grows when PacketFilter or SshPolicy of a class's nodes may have changed because
+  // nodes came, went or moved: without a Change of kind kPolicyChanged.
+  [[nodiscard]] virtual std::uint64_t RulesVersion(ViewerClass viewer) const {
+    static_cast<void>(viewer);
+    return 0;
+  }
+  // Visible peers of which a viewer class gets other routes than all that the peer
+  // serves. Valid until the next change.
+  using VariedPeers = std::map<NodeId, PeerRoutesView>;
+  [[nodiscard]] virtual const VariedPeers& Varied(ViewerClass viewer) const {
+    static_cast<void>(viewer);
+    static const VariedPeers kNone;
+    return kNone;
+  }
   // Members of the node's own CapMap beyond the baseline.
   virtual void AddSelfCapabilities(const Node& node, core::json::Writer& cap_map) const = 0;
 };

@@ -208,6 +208,7 @@ class ProgramBuilder {
     rule.dst_side = MakeSide(others, {});
     for (const auto& tag : grant.via) rule.via.push_back(MakeTerm(tag));
     SortUnique(rule.via);
+    out_.steers_ = out_.steers_ || !rule.via.empty();
     for (const auto& app : grant.app) {
       // The other end learns that it is one.
       if (app.name == "tailscale.com/cap/drive") {

@@ -86,6 +86,9 @@ class Program {
   // Rules speak of "nodes of the same user", so nodes of different users differ.
   [[nodiscard]] bool per_user() const { return per_user_; }
 
+  // Some rule has `via`.
+  [[nodiscard]] bool steers() const { return steers_; }
+
   // The terms that a node matches, sorted.
   [[nodiscard]] std::vector<TermId> TermsOf(const PolicyNode& node) const;
   // Whether nodes that match `terms` match the side, by what they are and not by
@@ -113,6 +116,7 @@ class Program {
   std::vector<SshProgramRule> ssh_;
   std::vector<AttributeRule> attributes_;
   bool per_user_ = false;
+  bool steers_ = false;
 
   // Where a node's terms are looked up.
   std::unordered_map<UserId, std::vector<TermId>> user_terms_;

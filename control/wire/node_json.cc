@@ -52,7 +52,8 @@ void WriteIdentity(Writer& json, const Node& node, const NodeSurroundings& surro
   if (!row.disco_key.zero()) json.PlainField("DiscoKey", row.disco_key.text());
   const std::vector<core::IpPrefix> addresses = Addresses(node);
   WritePrefixes(json, "Addresses", addresses);
-  const std::vector<core::IpPrefix> allowed = AllowedIps(node, surroundings.primary_routes);
+  std::vector<core::IpPrefix> allowed = AllowedIps(node, surroundings.primary_routes);
+  if (!surroundings.exit_routes) std::erase_if(allowed, &core::IpPrefix::IsDefaultRoute);
   if (allowed != addresses) WritePrefixes(json, "AllowedIPs", allowed);
   if (!surroundings.primary_routes.empty()) {
     WritePrefixes(json, "PrimaryRoutes", surroundings.primary_routes);

@@ -19,6 +19,7 @@ namespace ringscale::control {
 struct NodeSurroundings {
   std::string_view base_domain;
   std::vector<core::IpPrefix> primary_routes;  // served by this node now
+  bool exit_routes = true;                     // whether the viewer may use it as exit node
 };
 
 // Node as others see it. Absent are: Machine (display only), AllowedIPs when equal

@@ -26,7 +26,7 @@ using Members = std::map<std::string, std::string>;
 // Nodes and users whose changes go to one service at once, as the registry does.
 class FakeTailnet final : public MapSource {
  public:
-  void Attach(MapServiceImpl& service) { service_ = &service; }
+  void Attach(ChangeListener& listener) { service_ = &listener; }
 
   void AddUser(UserId id, const std::string& name);
   void RenameUser(UserId id, const std::string& name);
@@ -51,7 +51,7 @@ class FakeTailnet final : public MapSource {
   std::map<NodeId, std::vector<core::IpPrefix>> primary_routes;
 
  private:
-  MapServiceImpl* service_ = nullptr;
+  ChangeListener* service_ = nullptr;
   std::map<NodeId, Node> nodes_;
   std::map<UserId, storage::UserRow> users_;
   NodeId next_node_ = 1;

@@ -1,0 +1,299 @@
+// Policies on their way to clients: what streams know after any sequence of
+// changes is what the policy says of them.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "control/map/policy_relay.h"
+#include "control/wire/node_json.h"
+#include "core/json/writer.h"
+#include "tests/control/map_support.h"
+
+namespace ringscale::control::testing {
+namespace {
+
+class PolicyMapTest : public ::testing::Test {
+ protected:
+  PolicyMapTest() {
+    for (const UserId user : {1, 2, 3}) {
+      tailnet.AddUser(user, "user" + std::to_string(user));
+    }
+    tailnet.Attach(relay);
+    service.SetDns({});
+    service.Load();
+  }
+
+  void SetPolicy(const std::string& text) {
+    std::shared_ptr<const policy::Program> program;
+    if (!text.empty()) {
+      auto document = policy::ParseDocument(text);
+      ASSERT_TRUE(document) << document.error().text();
+      std::vector<policy::PolicyUser> users;
+      for (const UserId id : {1, 2, 3}) {
+        users.push_back(PolicyUserOf(*tailnet.FindUser(id), id == 1));
+      }
+      auto compiled = policy::Program::Compile(
+          std::make_shared<const policy::Document>(std::move(*document)), std::move(users));
+      ASSERT_TRUE(compiled) << compiled.error().text();
+      program = *compiled;
+    }
+    index.Use(std::move(program), {"https://hs.example", false});
+    relay.PolicyChanged();
+  }
+
+  NodeId PrimaryOf(const core::IpPrefix& prefix) const {
+    for (const auto& [id, routes] : tailnet.primary_routes) {
+      if (std::ranges::find(routes, prefix) != routes.end()) return id;
+    }
+    return 0;
+  }
+
+  void Serve(NodeId id, const std::vector<std::string>& routes) {
+    Node& node = tailnet.At(id);
+    node.announced_routes.clear();
+    for (const auto& route : routes) {
+      node.announced_routes.push_back(*core::IpPrefix::Parse(route));
+    }
+    std::ranges::sort(node.announced_routes);
+    node.row.approved_routes = node.announced_routes;
+    // The first node that offers a subnet carries it.
+    tailnet.primary_routes.clear();
+    std::set<core::IpPrefix> taken;
+    for (const auto& [other, offering] : tailnet.nodes()) {
+      for (const auto& route : offering.announced_routes) {
+        if (!route.IsDefaultRoute() && taken.insert(route).second) {
+          tailnet.primary_routes[other].push_back(route);
+        }
+      }
+    }
+    for (const auto& [other, offering] : tailnet.nodes()) {
+      if (other == id || !offering.announced_routes.empty()) tailnet.Replaced(other, true);
+    }
+  }
+
+  TestClient& Open(NodeId id) {
+    clients.push_back(std::make_unique<TestClient>(service, tailnet, id));
+    return *clients.back();
+  }
+
+  void Settle() {
+    // A fan-out may be followed by full maps of those who need one.
+    for (int i = 0; i < 3; ++i) {
+      loop.Advance(core::Millis(4000));
+      for (const auto& client : clients) client->Drain();
+    }
+  }
+
+  void ExpectTold(const TestClient& client) {
+    const Node* viewer = tailnet.FindNode(client.id());
+    ASSERT_NE(viewer, nullptr);
+    const ViewerClass viewer_class = index.ClassOfViewer(*viewer);
+    const auto visible = index.Visible(viewer_class);
+    const auto& varied = index.Varied(viewer_class);
+    std::set<NodeId> expected;
+    for (const auto& [id, node] : tailnet.nodes()) {
+      if (id == client.id()) continue;
+      if (std::ranges::find(visible, index.ClassOfPeer(node)) == visible.end()) continue;
+      expected.insert(id);
+      ASSERT_TRUE(client.model.peers.contains(id)) << client.id() << " does not know " << id;
+      std::string json;
+      NodeSurroundings surroundings{"tailnet.internal", tailnet.PrimaryRoutes(id)};
+      if (const auto at = varied.find(id); at != varied.end()) {
+        surroundings.primary_routes = at->second.primary;
+        surroundings.exit_routes = std::ranges::any_of(
+            at->second.allowed, [](const auto& route) { return route.IsDefaultRoute(); });
+      }
+      AppendPeer(json, node, surroundings);
+      const Members wanted = ReadMembers(json);
+      const Members& known = client.model.peers.at(id);
+      for (const char* member : {"Addresses", "AllowedIPs", "PrimaryRoutes", "Tags", "CapMap"}) {
+        const auto value = [&](const Members& members) {
+          const auto at = members.find(member);
+          return at == members.end() ? std::string() : at->second;
+        };
+        EXPECT_EQ(value(known), value(wanted)) << client.id() << ", peer " << id << " " << member;
+      }
+    }
+    for (const auto& [id, peer] : client.model.peers) {
+      EXPECT_TRUE(expected.contains(id)) << client.id() << " still knows " << id;
+    }
+    std::string filter = "[";
+    for (const auto& rule : index.PacketFilter(*viewer)) {
+      filter += (filter.size() > 1 ? "," : "") + *rule;
+    }
+    EXPECT_NE(client.model.filters.find(filter + "]"), std::string::npos)
+        << client.id() << ": " << client.model.filters << "\nwanted " << filter;
+    EXPECT_EQ(client.model.ssh_policy, *index.SshPolicy(*viewer));
+    std::string caps;
+    core::json::Writer json(caps);
+    json.BeginObject();
+    index.AddSelfCapabilities(*viewer, json);
+    json.EndObject();
+    for (const auto& [name, value] : ReadMembers(caps)) {
+      EXPECT_NE(client.model.node.at("CapMap").find("\"" + name + "\":" + value), std::string::npos)
+          << name;
+    }
+  }
+
+  void ExpectAllTold() {
+    for (const auto& client : clients) ExpectTold(*client);
+  }
+
+  FakeLoop loop;
+  FakeTailnet tailnet;
+  PolicyIndex index{[this](const auto& visit) { tailnet.EachNode(visit); },
+                    [this](const core::IpPrefix& prefix) { return PrimaryOf(prefix); }};
+  MapServiceImpl service{loop, tailnet, index, {}};
+  PolicyRelay relay{index, tailnet, service};
+  std::vector<std::unique_ptr<TestClient>> clients;
+};
+
+constexpr char kDatabase[] =
+    R"({"tagOwners":{"tag:db":[]},"acls":[{"src":["user1@"],"dst":["tag:db:5432"]}],
+"nodeAttrs":[{"target":["user1@"],"attr":["x-attribute"]}]})";
+
+TEST_F(PolicyMapTest, DeniedPeersAreNotSeen) {
+  const NodeId laptop = tailnet.AddNode(1).row.id;
+  const NodeId other = tailnet.AddNode(2).row.id;
+  Node& database = tailnet.AddNode(3);
+  database.row.tags = {"tag:db"};
+  SetPolicy(kDatabase);
+  TestClient& mine = Open(laptop);
+  TestClient& theirs = Open(other);
+  TestClient& db = Open(database.row.id);
+  Settle();
+  ExpectAllTold();
+  EXPECT_EQ(mine.model.peers.size(), 1U);
+  EXPECT_EQ(theirs.model.peers.size(), 0U);
+  EXPECT_NE(db.model.filters.find("5432"), std::string::npos);
+  EXPECT_NE(mine.model.node.at("CapMap").find("x-attribute"), std::string::npos);
+}
+
+TEST_F(PolicyMapTest, APolicyChangeReachesOpenStreams) {
+  const NodeId laptop = tailnet.AddNode(1).row.id;
+  tailnet.AddNode(2);
+  TestClient& client = Open(laptop);
+  Settle();
+  EXPECT_EQ(client.model.peers.size(), 1U);
+  SetPolicy(R"({"grants":[]})");
+  Settle();
+  ExpectAllTold();
+  EXPECT_EQ(client.model.peers.size(), 0U);
+  SetPolicy("");
+  Settle();
+  ExpectAllTold();
+  EXPECT_EQ(client.model.peers.size(), 1U);
+}
+
+TEST_F(PolicyMapTest, ANewNodeChangesFiltersOfThoseItMayReachOnly) {
+  const NodeId first = tailnet.AddNode(1).row.id;
+  const NodeId other = tailnet.AddNode(2).row.id;
+  Node& database = tailnet.AddNode(3);
+  database.row.tags = {"tag:db"};
+  SetPolicy(kDatabase);
+  Open(first);
+  TestClient& stranger = Open(other);
+  TestClient& db = Open(database.row.id);
+  Settle();
+  const int before = stranger.model.messages;
+  const int full = db.model.full_maps;
+  tailnet.AddNode(1);
+  Settle();
+  ExpectAllTold();
+  EXPECT_EQ(stranger.model.messages, before) << "none of its business";
+  EXPECT_EQ(db.model.full_maps, full) << "a delta and a filter are enough";
+  EXPECT_EQ(db.model.peers.size(), 2U);
+}
+
+TEST_F(PolicyMapTest, RoutesAreForThoseWhoMayUseThem) {
+  const NodeId user = tailnet.AddNode(1).row.id;
+  const NodeId other = tailnet.AddNode(2).row.id;
+  const NodeId router = tailnet.AddNode(3).row.id;
+  SetPolicy(R"({"grants":[{"src":["user1@"],"dst":["10.1.0.0/16"],"ip":["*"]},
+{"src":["user2@"],"dst":["user3@"],"ip":["22"]}]})");
+  TestClient& may = Open(user);
+  TestClient& may_not = Open(other);
+  Settle();
+  Serve(router, {"10.1.0.0/16"});
+  Settle();
+  ExpectAllTold();
+  EXPECT_NE(may.model.peers.at(router).at("AllowedIPs").find("10.1.0.0/16"), std::string::npos);
+  EXPECT_FALSE(may_not.model.peers.at(router).contains("AllowedIPs"));
+}
+
+TEST_F(PolicyMapTest, AnySequenceOfChanges) {
+  const std::vector<std::string> policies = {
+      "",
+      kDatabase,
+      R"({"grants":[]})",
+      R"({"tagOwners":{"tag:db":[],"tag:web":[]},
+"groups":{"group:g":["user1@","user2@"]},
+"acls":[{"src":["autogroup:member"],"dst":["autogroup:self:*"]},{"src":["tag:web"],"dst":["tag:db:1-9"]}],
+"grants":[{"src":["group:g"],"dst":["10.0.0.0/8"],"ip":["443"]},
+{"src":["user3@"],"dst":["10.1.0.0/16","autogroup:internet"],"ip":["*"],"via":["tag:web"]},
+{"src":["*"],"dst":["tag:web"],"app":{"example.com/x":[{}]}}],
+"ssh":[{"action":"check","src":["autogroup:member"],"dst":["autogroup:self"],"users":["root"]}],
+"nodeAttrs":[{"target":["tag:db"],"attr":["a:b"]}]})",
+      R"({"tagOwners":{"tag:db":[],"tag:web":[]},
+"grants":[{"src":["*"],"dst":["*"],"ip":["*"]},{"src":["user1@"],"dst":["10.1.0.0/16"],"ip":["*"],"via":["tag:db"]}]})",
+  };
+  for (unsigned seed = 1; seed <= 12; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    clients.clear();
+    std::mt19937 random(seed);
+    const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
+    SetPolicy(policies[below(policies.size())]);
+    while (tailnet.nodes().size() < 8) tailnet.AddNode(1 + below(3));
+    for (int step = 0; step < 60; ++step) {
+      std::vector<NodeId> ids;
+      for (const auto& [id, node] : tailnet.nodes()) ids.push_back(id);
+      const NodeId id = ids[below(ids.size())];
+      switch (below(8)) {
+        case 0:
+          tailnet.AddNode(1 + below(3));
+          break;
+        case 1:
+          if (ids.size() > 4) {
+            std::erase_if(clients, [&](const auto& client) { return client->id() == id; });
+            Serve(id, {});
+            tailnet.RemoveNode(id);
+          }
+          break;
+        case 2: {
+          static const std::vector<std::vector<std::string>> kTags = {
+              {}, {"tag:db"}, {"tag:web"}, {"tag:db", "tag:web"}};
+          tailnet.At(id).row.tags = kTags[below(kTags.size())];
+          tailnet.Replaced(id, true);
+          break;
+        }
+        case 3: {
+          static const std::vector<std::vector<std::string>> kRoutes = {
+              {}, {"10.1.0.0/16"}, {"10.2.0.0/16"}, {"0.0.0.0/0", "::/0"}};
+          Serve(id, kRoutes[below(kRoutes.size())]);
+          break;
+        }
+        case 4:
+          tailnet.At(id).online = !tailnet.At(id).online;
+          tailnet.Patched(id, Change::kOnline);
+          break;
+        case 5:
+          if (below(4) == 0) SetPolicy(policies[below(policies.size())]);
+          break;
+        default:
+          std::erase_if(clients, [&](const auto& client) { return client->id() == id; });
+          Open(id);
+      }
+      if (below(3) == 0) {
+        Settle();
+        ExpectAllTold();
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ringscale::control::testing
