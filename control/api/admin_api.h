@@ -13,6 +13,7 @@
 #include "control/api/admin_request.h"
 #include "control/api/problem.h"
 #include "control/auth/registration.h"
+#include "control/policy/policy_keeper.h"
 #include "control/state/registry.h"
 #include "core/engine/loop.h"
 #include "storage/store.h"
@@ -30,6 +31,8 @@ struct AdminApiOptions {
   std::function<std::string(std::uint16_t region)> region_name;
   // Clients reach the relay by a pinned certificate, which old ones do not know.
   std::function<bool()> relay_is_pinned;
+  // The policy; null: there is none to ask about.
+  PolicyKeeper* policy = nullptr;
   // How long a pre-auth key lasts whose maker did not say.
   core::Duration default_key_lifetime = core::Seconds(3600);
 };
@@ -76,6 +79,13 @@ class AdminApi {
   void SetTags(const AdminRequest& request, const Segments& segments, AdminRespond respond);
   void ApproveRoutes(const AdminRequest& request, const Segments& segments, AdminRespond respond);
   void BackfillIps(const AdminRequest& request, const Segments& segments, AdminRespond respond);
+
+  void GetPolicy(const AdminRequest& request, const Segments& segments, AdminRespond respond);
+  void SetPolicy(const AdminRequest& request, const Segments& segments, AdminRespond respond);
+  void CheckPolicy(const AdminRequest& request, const Segments& segments, AdminRespond respond);
+  void PolicyHistory(const AdminRequest& request, const Segments& segments, AdminRespond respond);
+  void PolicyVersion(const AdminRequest& request, const Segments& segments, AdminRespond respond);
+  void ExplainPolicy(const AdminRequest& request, const Segments& segments, AdminRespond respond);
 
   void RegisterNode(const AdminRequest& request, const Segments& segments, AdminRespond respond);
   void AuthRegister(const AdminRequest& request, const Segments& segments, AdminRespond respond);

@@ -118,6 +118,13 @@ core::Result<> Registry::LoadRecord(storage::Table table, std::string_view, std:
       keys_.emplace(id, std::move(*row));
       return {};
     }
+    case storage::Table::kPolicies: {
+      auto row = storage::DecodePolicy(record);
+      if (!row) return core::Forward(row);
+      const std::uint64_t version = row->id;
+      policies_.emplace(version, std::move(*row));
+      return {};
+    }
     default:
       return {};
   }

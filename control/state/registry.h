@@ -63,6 +63,8 @@ struct RegistryOptions {
   RandomSource random = SystemRandom;
 };
 
+inline constexpr std::size_t kKeptPolicies = 200;
+
 struct NewUser {
   std::string name;
   std::string display_name;
@@ -157,6 +159,11 @@ class Registry {
   [[nodiscard]] NodeId PrimaryFor(const core::IpPrefix& prefix) const {
     return primaries_.ServerOf(prefix);
   }
+  // Policies set so far, by version; the last is in force. Only as many as
+  // kKeptPolicies are kept.
+  [[nodiscard]] const std::map<std::uint64_t, storage::PolicyRow>& policies() const {
+    return policies_;
+  }
   [[nodiscard]] const std::string& server_id() const { return meta_.server_id; }
   [[nodiscard]] const RegistryOptions& options() const { return options_; }
   [[nodiscard]] std::size_t changes_in_flight() const { return queue_.size(); }
@@ -174,6 +181,10 @@ class Registry {
   void ExpirePreAuthKey(std::uint64_t id, Completion<> done);
   // Nodes that joined with it stay, but are not ephemeral any more.
   void DeletePreAuthKey(std::uint64_t id, Completion<> done);
+
+  // --- policies ---
+  // Stores a policy that has been checked; the answer is its version.
+  void SavePolicy(std::string text, std::string author, Completion<std::uint64_t> done);
 
   // --- nodes, by operators ---
   // Now, a given time, or never (nullopt).
@@ -317,6 +328,7 @@ class Registry {
   std::map<UserId, storage::UserRow> users_;
   std::map<std::string, UserId, std::less<>> users_by_name_;
   std::map<std::uint64_t, storage::PreAuthKeyRow> keys_;
+  std::map<std::uint64_t, storage::PolicyRow> policies_;
   std::unordered_map<std::string, std::uint64_t, core::KeyedHasher, std::equal_to<>>
       keys_by_prefix_;
   // Committed ones and those on their way.

@@ -52,6 +52,9 @@ enum : std::uint32_t {
   kPrimaryRoutes = kFirstIgnorable,
 };
 }
+namespace policy_field {
+enum : std::uint32_t { kId = 1, kCreated, kAuthor, kText };
+}
 namespace key_field {
 enum : std::uint32_t {
   kId = 1,
@@ -451,6 +454,41 @@ core::Result<> VerifyFrame(Table table, std::string_view record) {
   return in.Finish();
 }
 
+std::string Encode(const PolicyRow& row) {
+  using namespace policy_field;
+  RecordWriter out(Table::kPolicies);
+  out.U64(kId, row.id);
+  out.Time(kCreated, row.created);
+  out.Text(kAuthor, row.author);
+  out.Text(kText, row.text);
+  return std::move(out).Finish();
+}
+
+core::Result<PolicyRow> DecodePolicy(std::string_view record) {
+  using namespace policy_field;
+  RecordReader in(Table::kPolicies, record);
+  PolicyRow row;
+  while (in.Next()) {
+    switch (in.field()) {
+      case kId:
+        in.U64(row.id);
+        break;
+      case kCreated:
+        in.Time(row.created);
+        break;
+      case kAuthor:
+        in.Text(row.author);
+        break;
+      case kText:
+        in.Text(row.text);
+        break;
+      default:
+        in.Unknown();
+    }
+  }
+  return Finish(in, std::move(row));
+}
+
 core::Result<> VerifyRecord(Table table, std::string_view key, std::string_view record) {
   switch (table) {
     case Table::kMeta: {
@@ -467,8 +505,9 @@ core::Result<> VerifyRecord(Table table, std::string_view key, std::string_view 
       return CheckId(DecodeNode(record), key, table);
     case Table::kPreAuthKeys:
       return CheckId(DecodePreAuthKey(record), key, table);
-    case Table::kApiKeys:
     case Table::kPolicies:
+      return CheckId(DecodePolicy(record), key, table);
+    case Table::kApiKeys:
       return VerifyFrame(table, record);
   }
   return core::Fail(core::ErrorCode::kCorrupt, "a record of an unknown table");

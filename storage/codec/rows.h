@@ -16,11 +16,13 @@ std::string Encode(const MetaRow& row);
 std::string Encode(const UserRow& row);
 std::string Encode(const NodeRow& row);
 std::string Encode(const PreAuthKeyRow& row);
+std::string Encode(const PolicyRow& row);
 
 core::Result<MetaRow> DecodeMeta(std::string_view record);
 core::Result<UserRow> DecodeUser(std::string_view record);
 core::Result<NodeRow> DecodeNode(std::string_view record);
 core::Result<PreAuthKeyRow> DecodePreAuthKey(std::string_view record);
+core::Result<PolicyRow> DecodePolicy(std::string_view record);
 
 // The schema version of a meta record of any version: field 1 is and stays it.
 core::Result<std::uint32_t> PeekSchemaVersion(std::string_view meta_record);

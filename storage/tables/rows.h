@@ -67,6 +67,14 @@ struct NodeRow {
   std::vector<core::IpPrefix> primary_routes;
 };
 
+// A policy that was in force once, or is: the one with the greatest id.
+struct PolicyRow {
+  std::uint64_t id = 0;  // its version
+  core::WallTime created;
+  std::string author;  // who set it, for people
+  std::string text;    // as it was given, comments included; empty: no policy
+};
+
 struct PreAuthKeyRow {
   std::uint64_t id = 0;
   std::string prefix;                          // shown in lists, finds the key

@@ -104,6 +104,10 @@ Result<Value> Session::Post(const std::string& target, const Value& body) {
   return Call({"POST", target, body.is_null() ? "" : CompactJson(body)});
 }
 
+Result<Value> Session::Put(const std::string& target, const Value& body) {
+  return Call({"PUT", target, CompactJson(body)});
+}
+
 Result<Value> Session::Delete(const std::string& target) {
   return Call({"DELETE", target, ""});
 }

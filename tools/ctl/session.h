@@ -38,6 +38,7 @@ class Session {
   // with the server's words.
   core::Result<Value> Get(const std::string& target);
   core::Result<Value> Post(const std::string& target, const Value& body = {});
+  core::Result<Value> Put(const std::string& target, const Value& body);
   core::Result<Value> Delete(const std::string& target);
   // A GET whose body goes to `sink`.
   core::Result<> Download(const std::string& target, const BodySink& sink);

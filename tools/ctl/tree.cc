@@ -117,6 +117,7 @@ std::unique_ptr<Tree> BuildTree() {
   AddNodeCommands(*tree);
   AddKeyCommands(*tree);
   AddAuthCommands(*tree);
+  AddPolicyCommands(*tree);
   AddDataCommands(*tree);
   AddCompletionCommands(*tree);
   return tree;

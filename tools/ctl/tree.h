@@ -84,6 +84,7 @@ void AddNodeShow(Tree& tree, CLI::App& nodes);
 void AddRouteCommands(Tree& tree, CLI::App& nodes);  // nodes ...-routes, and the old routes
 void AddKeyCommands(Tree& tree);                     // preauthkeys
 void AddAuthCommands(Tree& tree);                    // auth
+void AddPolicyCommands(Tree& tree);                  // policy
 void AddDataCommands(Tree& tree);                    // backup, restore, generate
 void AddCompletionCommands(Tree& tree);              // completion, __complete
 

@@ -90,6 +90,12 @@ struct Config {
     bool operator==(const Dns&) const = default;
   } dns;
 
+  struct Policy {
+    bool database = false;  // mode = "database" instead of "file"
+    std::string path;       // empty: no policy
+    bool operator==(const Policy&) const = default;
+  } policy;
+
   struct Prefixes {
     std::optional<core::IpPrefix> v4 = core::IpPrefix::Parse("100.64.0.0/10");
     std::optional<core::IpPrefix> v6 = core::IpPrefix::Parse("fd7a:115c:a1e0::/48");

@@ -77,10 +77,12 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
       config_(std::move(config)),
       parts_(std::move(parts)),
       certificate_(std::move(certificate)),
-      registry_(loop, *parts_.store, RegistryOptionsOf(config_)),
+      registry_(loop, *parts_.store, RegistryOptions()),
+      policy_(loop, registry_, {.database = config_.policy.database, .path = config_.policy.path}),
       registration_(loop, registry_, PendingLimitsOf(config_)),
       source_(registry_),
-      maps_(loop, source_, policy_, MapOptionsOf(config_)),
+      maps_(loop, source_, policy_.index(), MapOptionsOf(config_)),
+      policy_relay_(policy_.index(), source_, maps_),
       membership_(registry_, *parts_.admitted, parts_.close_relay_key),
       machines_(registry_, registration_, maps_,
                 {.base_url = [this](std::string_view host,
@@ -123,7 +125,8 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
                              ? config_.derp.region_name
                              : std::string();
                 },
-            .relay_is_pinned = [this] { return !certificate_.pin().empty(); }}),
+            .relay_is_pinned = [this] { return !certificate_.pin().empty(); },
+            .policy = &policy_}),
       socket_(loop,
               [this](control::AdminRequest request, control::AdminRespond respond) {
                 api_.Handle(std::move(request), std::move(respond));
@@ -134,7 +137,7 @@ ControlPlane::~ControlPlane() {
   loop_.CancelTimer(watch_timer_);
   socket_.CloseAll();
   clients_.CloseAll();
-  registry_.RemoveListener(maps_);
+  registry_.RemoveListener(policy_first_);
   registry_.RemoveListener(membership_);
 }
 
@@ -152,11 +155,12 @@ core::Result<> ControlPlane::Load() {
   if (auto loaded = registry_.Load(); !loaded) return loaded;
   // The relay learns of a key before a client can hear of it, and use it.
   registry_.AddListener(membership_);
-  registry_.AddListener(maps_);
+  registry_.AddListener(policy_first_);
   membership_.Load();
   maps_.SetDns(DnsSettingsOf(config_));
   PublishDerp();
   derp_.Start();
+  if (auto started = StartPolicy(); !started) return started;
   maps_.Load();
   registry_.SetStormCheck([this] { return maps_.storm_draining(); });
   parts_.use_certificate(certificate_.context());
@@ -166,6 +170,29 @@ core::Result<> ControlPlane::Load() {
           {{"nodes", registry_.nodes().size()}, {"users", registry_.users().size()}});
   Watch();
   return {};
+}
+
+control::RegistryOptions ControlPlane::RegistryOptions() {
+  control::RegistryOptions options = RegistryOptionsOf(config_);
+  options.may_own_tag = [this](control::UserId user, std::string_view tag) {
+    return policy_.MayOwnTag(user, tag);
+  };
+  options.tag_exists = [this](std::string_view tag) { return policy_.TagExists(tag); };
+  return options;
+}
+
+core::Result<> ControlPlane::StartPolicy() {
+  return policy_.Start({.changed = [this] { policy_relay_.PolicyChanged(); },
+                        .problem =
+                            [this](std::string problem) {
+                              parts_.health->Set("policy", HealthBoard::Severity::kWarning,
+                                                 std::move(problem));
+                            }});
+}
+
+void ControlPlane::PolicyFirst::OnChange(const control::Change& change) {
+  plane.policy_.OnChange(change);
+  plane.policy_relay_.OnChange(change);
 }
 
 void ControlPlane::ServeCommands(core::net::UnixListener listener) {
@@ -237,6 +264,7 @@ void ControlPlane::Watch() {
     LogWarn("tls", certificate_.warning());
   }
   ReportStoreHealth();
+  policy_.Watch();
   if (config_.derp.enabled) WatchRelayUse();
   watch_timer_ = loop_.After(kWatchInterval, [this] { Watch(); });
 }
@@ -338,6 +366,7 @@ void ControlPlane::Reload(Config config) {
   if (certificate_.Refresh(loop_.Wall())) parts_.use_certificate(certificate_.context());
   PublishDerp();
   derp_.Reload();
+  policy_.Reload();
   LogInfo("serve", needs_restart ? "configuration reloaded; some changes need a restart (listen, "
                                    "prefixes, derp, metrics, data_dir)"
                                  : "configuration reloaded");

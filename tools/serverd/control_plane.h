@@ -14,8 +14,9 @@
 #include "control/auth/registration.h"
 #include "control/derp/derp_sources.h"
 #include "control/map/map_service_impl.h"
+#include "control/map/policy_relay.h"
 #include "control/map/registry_source.h"
-#include "control/policy/allow_all.h"
+#include "control/policy/policy_keeper.h"
 #include "control/state/registry.h"
 #include "core/engine/loop.h"
 #include "core/net/unix_listener.h"
@@ -76,6 +77,8 @@ class ControlPlane {
  private:
   ControlPlane(core::engine::Loop& loop, Config config, CertificateKeeper certificate, Parts parts);
   core::Result<> Load();
+  core::Result<> StartPolicy();
+  control::RegistryOptions RegistryOptions();
   void AddCommands();
   void AddMetrics();
   void Backup(control::AdminRespond respond);
@@ -90,11 +93,12 @@ class ControlPlane {
   Config config_;
   Parts parts_;
   CertificateKeeper certificate_;
-  control::AllowAllPolicy policy_;
   control::Registry registry_;
+  control::PolicyKeeper policy_;
   control::Registration registration_;
   control::RegistrySource source_;
   control::MapServiceImpl maps_;
+  control::PolicyRelay policy_relay_;
   RelayMembership membership_;
   MachineService machines_;
   core::tls::AeadPool pool_;
@@ -103,6 +107,12 @@ class ControlPlane {
   control::AdminApi api_;
   AdminSocket socket_;
   HandOver hand_over_;
+  // Changes reach the policy before those who ask it.
+  struct PolicyFirst final : control::ChangeListener {
+    explicit PolicyFirst(ControlPlane& control_plane) : plane(control_plane) {}
+    void OnChange(const control::Change& change) override;
+    ControlPlane& plane;
+  } policy_first_{*this};
   // Online nodes of our region without a relay connection: since when.
   std::unordered_map<control::NodeId, core::Instant> without_relay_;
   core::engine::TimerId watch_timer_;

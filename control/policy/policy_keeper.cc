@@ -1,0 +1,307 @@
+#include "control/policy/policy_keeper.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "control/policy/policy_tests.h"
+#include "control/policy/text_forms.h"
+#include "core/obs/log.h"
+
+namespace ringscale::control {
+namespace {
+
+constexpr std::size_t kMaxFile = std::size_t{4} * 1024 * 1024;
+
+bool Blank(std::string_view text) {
+  return policy::Trim(text).empty();
+}
+
+std::vector<policy::PolicyUser> UsersOf(const Registry& registry) {
+  std::vector<policy::PolicyUser> users;
+  // Who came first owns the tailnet.
+  for (const auto& [id, row] : registry.users()) {
+    users.push_back(PolicyUserOf(row, users.empty()));
+  }
+  return users;
+}
+
+}  // namespace
+
+PolicyKeeper::PolicyKeeper(core::engine::Loop& loop, Registry& registry, PolicyOptions options)
+    : loop_(loop),
+      registry_(registry),
+      options_(std::move(options)),
+      index_(
+          [this](const auto& visit) {
+            for (const auto& [id, node] : registry_.nodes()) visit(node);
+          },
+          [this](const core::IpPrefix& prefix) { return registry_.PrimaryFor(prefix); }) {}
+
+PolicyKeeper::~PolicyKeeper() {
+  if (approving_) loop_.CancelTimer(approve_timer_);
+}
+
+std::expected<std::shared_ptr<const policy::Program>, policy::PolicyError> PolicyKeeper::Compile(
+    std::string_view text) const {
+  auto document = policy::ParseDocument(text);
+  if (!document) return std::unexpected(std::move(document.error()));
+  return policy::Program::Compile(std::make_shared<const policy::Document>(std::move(*document)),
+                                  UsersOf(registry_));
+}
+
+std::expected<PolicyKeeper::Candidate, policy::PolicyError> PolicyKeeper::Check(
+    std::string text) const {
+  Candidate candidate;
+  candidate.text = std::move(text);
+  if (Blank(candidate.text)) return candidate;
+  auto program = Compile(candidate.text);
+  if (!program) return std::unexpected(std::move(program.error()));
+  candidate.program = std::move(*program);
+  candidate.engine = std::make_unique<policy::Engine>(candidate.program, policy::EngineSettings{});
+  for (const auto& [id, node] : registry_.nodes()) candidate.engine->Put(PolicyNodeOf(node));
+  if (auto failed = policy::RunPolicyTests(*candidate.engine)) {
+    return std::unexpected(std::move(*failed));
+  }
+  return candidate;
+}
+
+core::Result<> PolicyKeeper::Start(Hooks hooks) {
+  hooks_ = std::move(hooks);
+  Candidate candidate;
+  if (options_.database) {
+    if (!registry_.policies().empty()) candidate.text = registry_.policies().rbegin()->second.text;
+  } else if (!options_.path.empty()) {
+    auto text = ReadFile();
+    if (!text) return core::Forward(text);
+    candidate.text = std::move(*text);
+  }
+  if (Blank(candidate.text)) return {};
+  auto program = Compile(candidate.text);
+  if (!program) {
+    return core::Fail(core::ErrorCode::kInvalid,
+                      "the policy cannot be used: " + program.error().text());
+  }
+  candidate.program = std::move(*program);
+  Apply(std::move(candidate));
+  if (const auto failed = policy::RunPolicyTests(*index_.engine())) Report(failed->text());
+  return {};
+}
+
+std::optional<PolicyKeeper::FileState> PolicyKeeper::LookAtFile() const {
+  struct stat info = {};
+  if (stat(options_.path.c_str(), &info) != 0) return std::nullopt;
+  return FileState{.modified_ns = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec,
+                   .size = static_cast<std::uint64_t>(info.st_size),
+                   .inode = static_cast<std::uint64_t>(info.st_ino)};
+}
+
+core::Result<std::string> PolicyKeeper::ReadFile() {
+  file_ = LookAtFile();
+  if (file_ && file_->size > kMaxFile) {
+    return core::Fail(core::ErrorCode::kLimit, "the policy file " + options_.path +
+                                                   " is larger than " + std::to_string(kMaxFile) +
+                                                   " bytes");
+  }
+  std::ifstream in(options_.path, std::ios::binary);
+  std::ostringstream text;
+  if (in) text << in.rdbuf();
+  if (!in) {
+    return core::FailErrno("read the policy file " + options_.path, errno == 0 ? EIO : errno);
+  }
+  return std::move(text).str();
+}
+
+void PolicyKeeper::Report(std::string problem) {
+  if (!problem.empty()) core::LogError("policy", problem);
+  if (hooks_.problem) hooks_.problem(std::move(problem));
+}
+
+void PolicyKeeper::Reload() {
+  if (options_.database || options_.path.empty()) return;
+  auto text = ReadFile();
+  if (!text) return Report(text.error().message + "; the policy of before stays in force");
+  // An empty file is more likely one that is being written than a wish.
+  if (Blank(*text)) return Report("the policy file is empty; the policy of before stays in force");
+  auto candidate = Check(std::move(*text));
+  if (!candidate) {
+    return Report(candidate.error().text() + "\nthe policy of before stays in force");
+  }
+  Report("");
+  if (candidate->text == text_) return;
+  Apply(std::move(*candidate));
+  core::LogInfo("policy", "another policy is in force", {{"path", options_.path}});
+}
+
+void PolicyKeeper::Watch() {
+  if (options_.database || options_.path.empty()) return;
+  if (LookAtFile() != file_) Reload();
+}
+
+void PolicyKeeper::Apply(Candidate candidate) {
+  text_ = std::move(candidate.text);
+  program_ = std::move(candidate.program);
+  // The host of the URL is never looked up: clients ask over the connection that
+  // they have.
+  index_.Use(program_, {.server_url = "https://unused", .https_certificates = false});
+  if (hooks_.changed) hooks_.changed();
+  ApproveLater();
+}
+
+void PolicyKeeper::OnChange(const Change& change) {
+  switch (change.kind) {
+    case Change::Kind::kUserChanged: {
+      if (!program_) break;
+      auto program = Compile(text_);
+      if (!program) {
+        Report(program.error().text() + "\nthe change of users has no effect on the policy");
+        break;
+      }
+      Apply({.text = text_, .program = std::move(*program), .engine = nullptr});
+      break;
+    }
+    case Change::Kind::kNodeAdded:
+    case Change::Kind::kNodeReplaced:
+      if (program_ && change.node != nullptr && !change.node->announced_routes.empty()) {
+        ApproveLater();
+      }
+      break;
+    default:
+      break;
+  }
+}
+
+// Changes must not be started while one is being told.
+void PolicyKeeper::ApproveLater() {
+  if (approving_ || !program_) return;
+  approving_ = true;
+  approve_timer_ = loop_.After(core::Duration{}, [this] {
+    approving_ = false;
+    Approve();
+  });
+}
+
+void PolicyKeeper::Approve() {
+  if (!program_) return;
+  for (const auto& [id, node] : registry_.nodes()) {
+    if (node.announced_routes.empty()) continue;
+    auto routes = node.row.approved_routes;
+    for (const auto& route : program_->AutoApproved(PolicyNodeOf(node), node.announced_routes)) {
+      if (std::ranges::find(routes, route) == routes.end()) routes.push_back(route);
+    }
+    if (routes.size() == node.row.approved_routes.size()) continue;
+    registry_.ApproveRoutes(id, std::move(routes), [id](const core::Result<>& done) {
+      if (!done) {
+        core::LogWarn("policy", "routes could not be approved",
+                      {{"node", id}, {"error", done.error().message}});
+      }
+    });
+  }
+}
+
+void PolicyKeeper::Set(std::string text, std::string author, Completion<std::uint64_t> done) {
+  if (!options_.database) {
+    return done(core::Fail(core::ErrorCode::kInvalid,
+                           "update is disabled for modes other than 'database'"));
+  }
+  auto candidate = Check(std::move(text));
+  if (!candidate) {
+    return done(core::Fail(core::ErrorCode::kInvalid, candidate.error().text()));
+  }
+  std::string stored = candidate->text;
+  auto kept = std::make_shared<Candidate>(std::move(*candidate));
+  registry_.SavePolicy(
+      std::move(stored), std::move(author),
+      [this, kept, done = std::move(done)](core::Result<std::uint64_t> saved) mutable {
+        if (saved) {
+          Report("");
+          Apply(std::move(*kept));
+        }
+        done(std::move(saved));
+      });
+}
+
+std::vector<std::string> PolicyKeeper::Effects(const Candidate& candidate,
+                                               std::size_t limit) const {
+  const auto sees = [](const policy::Engine* engine, NodeId viewer) {
+    return
+        [engine, viewer](NodeId peer) { return engine == nullptr || engine->Sees(viewer, peer); };
+  };
+  std::vector<std::string> lines;
+  std::size_t more = 0;
+  for (const auto& [id, node] : registry_.nodes()) {
+    const auto before = sees(index_.engine(), id);
+    const auto after = sees(candidate.engine.get(), id);
+    std::string gains;
+    std::string losses;
+    std::size_t gained = 0;
+    std::size_t lost = 0;
+    constexpr std::size_t kNames = 8;
+    for (const auto& [peer, other] : registry_.nodes()) {
+      if (peer == id || before(peer) == after(peer)) continue;
+      std::string& names = after(peer) ? gains : losses;
+      std::size_t& count = after(peer) ? gained : lost;
+      if (++count <= kNames) names += " " + other.row.given_name;
+    }
+    if (gained + lost == 0) continue;
+    if (lines.size() >= limit) {
+      ++more;
+      continue;
+    }
+    std::string line = node.row.given_name;
+    const auto tell = [&](std::string_view what, std::size_t count, const std::string& names) {
+      if (count == 0) return;
+      line += "; " + std::string(what) + " " + std::to_string(count) + ":" + names;
+      if (count > kNames) line += " ...";
+    };
+    tell("gains", gained, gains);
+    tell("loses", lost, losses);
+    lines.push_back(std::move(line));
+  }
+  if (more > 0) lines.push_back("and " + std::to_string(more) + " more nodes");
+  return lines;
+}
+
+std::vector<std::string> PolicyKeeper::Remarks(const Candidate& candidate) {
+  std::vector<std::string> out;
+  if (!candidate.program) return out;
+  const policy::Document& document = candidate.program->document();
+  const auto uses = [&](std::string_view name) {
+    return std::ranges::any_of(document.node_attributes, [&](const auto& attribute) {
+      return std::ranges::find(attribute.attr, name) != attribute.attr.end();
+    });
+  };
+  if (uses("funnel")) out.emplace_back("nodeAttrs: funnel is not served here and is withheld");
+  if (std::ranges::any_of(document.node_attributes,
+                          [](const auto& attribute) { return !attribute.ip_pool.empty(); })) {
+    out.emplace_back("nodeAttrs: ipPool does not choose addresses here");
+  }
+  if (!document.derp_map.empty()) {
+    out.emplace_back("derpMap is taken from the server's configuration, not from the policy");
+  }
+  if (!document.extra_dns_records.empty()) {
+    out.emplace_back("extraDNSRecords are taken from the server's configuration");
+  }
+  return out;
+}
+
+const Node* PolicyKeeper::NodeNamed(std::string_view name) const {
+  if (const Node* node = registry_.FindNodeByName(name)) return node;
+  if (const auto ip = core::IpAddress::Parse(name)) return registry_.FindNodeByAddress(*ip);
+  return nullptr;
+}
+
+bool PolicyKeeper::MayOwnTag(UserId user, std::string_view tag) const {
+  return program_ && program_->MayOwnTag(tag, user, {});
+}
+
+bool PolicyKeeper::TagExists(std::string_view tag) const {
+  return !program_ || program_->document().tag_owners.contains(tag);
+}
+
+}  // namespace ringscale::control
