@@ -13,7 +13,7 @@ packages_build="g++ cmake ninja-build pkg-config ccache mold ca-certificates git
   libcli11-dev libtomlplusplus-dev libipsec-mb-dev libgtest-dev libbenchmark-dev python3"
 packages_test="clang-19 clang-tidy-19 clang-format-19
   libclang-rt-19-dev llvm-19 lld-19 iproute2 iputils-ping nftables iperf3 curl openssl
-  nginx-light procps dnsutils qemu-system-x86 busybox-static cpio kmod"
+  nginx-light procps dnsutils openssh-client qemu-system-x86 busybox-static cpio kmod"
 
 say() { printf '\n== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

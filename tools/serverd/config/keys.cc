@@ -224,6 +224,7 @@ constexpr Section kSections[] = {
     {"dns", "Names in the tailnet."},
     {"dns.nameservers", "IP addresses or DNS-over-HTTPS URLs."},
     {"prefixes", "Addresses of the tailnet. Nodes keep those they have."},
+    {"policy", "Who may reach whom. Without a policy everybody reaches everybody."},
     {"node", "Nodes."},
     {"node.ephemeral", "Nodes that are deleted when they are gone."},
     {"limits", "What strangers and crowds may use up."},
