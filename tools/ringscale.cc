@@ -6,13 +6,17 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "core/json/writer.h"
 #include "core/net/listener.h"
 #include "core/obs/log.h"
 #include "storage/backup.h"
 #include "tools/ctl/commands.h"
+#include "tools/relayd/relay_node.h"
+#include "tools/relayd/settings.h"
 #include "tools/serverd/config.h"
 #include "tools/serverd/server.h"
 
@@ -91,6 +95,39 @@ int Serve(const ctl::ServeFlags& flags) {
   return 0;
 }
 
+int Relay(const ctl::RelayFlags& flags) {
+  BlockServerSignals();
+  auto activated = core::net::TakeActivatedSockets();
+  if (!activated) return Complain(activated.error());
+  auto config = relayd::LoadRelayConfig(flags);
+  if (!config) return Complain(config.error());
+  core::ConfigureLog(config->log.level, config->log.format);
+  const bool people_read = config->log.format == core::LogFormat::kText;
+  auto node =
+      relayd::RelayNode::Start(std::move(*config), RINGSCALE_VERSION,
+                               {.activated = std::move(*activated), .take_over = flags.take_over});
+  if (!node) return Complain(node.error());
+  if (people_read) {
+    core::FlushLog();
+    std::printf("\nringscale relay %s is ready. As a node of a DERP map:\n\n    %s\n\n",
+                RINGSCALE_VERSION, (*node)->MapNode().c_str());
+    std::fflush(stdout);
+  }
+  (*node)->RunUntilSignal();
+  return 0;
+}
+
+// Started under the name derper.
+int Derper(const std::vector<std::string>& arguments) {
+  auto command = relayd::ReadDerperCommand(arguments);
+  if (!command) return Complain(command.error());
+  if (command->version) {
+    std::printf("%s (ringscale)\n", RINGSCALE_VERSION);
+    return 0;
+  }
+  return Relay(command->flags);
+}
+
 int Configtest(const ctl::ConfigtestFlags& flags) {
   serverd::ConfigOverrides overrides;
   if (!flags.config.empty()) overrides.config_path = flags.config;
@@ -157,7 +194,12 @@ core::Result<std::string> SocketPath(const ctl::ClientOptions& options) {
 }  // namespace ringscale
 
 int main(int argc, char** argv) {
+  const std::string_view name = argc > 0 ? argv[0] : "";
+  if (name.substr(name.rfind('/') + 1) == "derper") {
+    return ringscale::Derper(std::vector<std::string>(argv + 1, argv + argc));
+  }
   ringscale::ctl::Commands commands;
+  commands.relay = &ringscale::Relay;
   commands.serve = &ringscale::Serve;
   commands.configtest = &ringscale::Configtest;
   commands.restore = &ringscale::Restore;

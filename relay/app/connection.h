@@ -10,6 +10,7 @@
 #include "core/net/address.h"
 #include "core/tls/record_keys.h"
 #include "core/tls/records.h"
+#include "relay/app/ports.h"
 #include "relay/queue/block.h"
 #include "relay/queue/send_batch.h"
 #include "relay/queue/send_queue.h"
@@ -49,6 +50,8 @@ struct Connection : core::engine::TimerNode {
   bool can_mesh = false;
   bool is_prober = false;
   bool not_ideal = false;
+  bool throttled = false;  // over its receive rate: not read from until throttled_until
+  std::uint8_t mesh_link = kNoMeshLink;  // our own connection to another relay
   core::tls::Alert farewell{};
   ServerFrameReader reader;
   int fd = -1;
@@ -69,6 +72,13 @@ struct Connection : core::engine::TimerNode {
   NotHereLimiter not_here;
   core::Instant send_check;  // when a send in flight is looked at next
   std::uint64_t acknowledged = 0;
+  // Byte accounting. What arrived counts packets, what left the wire.
+  std::uint64_t received_bytes = 0;
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t reported_bytes = 0;  // the sum of both at the last report
+  // Receive rate: bytes that it may send now; below zero it waits.
+  std::int64_t tokens = 0;
+  core::Instant tokens_at;
   core::Instant connected;
   core::SocketAddress remote;
   std::uint64_t replayed_shards = 0;  // watcher: shards whose clients it has been told

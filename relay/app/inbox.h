@@ -6,6 +6,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <latch>
+#include <memory>
 #include <mutex>
 #include <variant>
 #include <vector>
@@ -14,7 +16,9 @@
 #include "core/base/time.h"
 #include "core/crypto/keys.h"
 #include "core/io/waker.h"
+#include "relay/app/client_report.h"
 #include "relay/app/ports.h"
+#include "relay/app/rate_limit.h"
 
 namespace ringscale::relay {
 
@@ -28,11 +32,26 @@ struct CloseKeyCommand {
 struct AddUdpSocketCommand {
   core::Fd fd;
 };
+// Closes all clients one by one over the given time, those whose home is elsewhere
+// first.
+struct DrainCommand {
+  core::Duration over;
+  std::shared_ptr<std::latch> done;  // counted down when no client is left
+};
+// The receive rate of every client that is no mesh peer. 0 = no limit.
+struct RateCommand {
+  RateLimit limit;
+};
+// `report` gets what the shard knows, on the shard's thread.
+struct ReportCommand {
+  std::size_t talkers = 0;  // the most that are named
+  std::shared_ptr<ReportSink> sink;
+};
 struct StopCommand {
   core::Duration drain;  // what is queued may take this long to go out
 };
-using ShardCommand =
-    std::variant<AddClientCommand, CloseKeyCommand, AddUdpSocketCommand, StopCommand>;
+using ShardCommand = std::variant<AddClientCommand, CloseKeyCommand, AddUdpSocketCommand,
+                                  DrainCommand, RateCommand, ReportCommand, StopCommand>;
 
 class Inbox {
  public:

@@ -13,6 +13,10 @@
 
 namespace ringscale::relay {
 
+// Links to the other relays of a region have numbers, at most this many.
+inline constexpr std::size_t kMaxMeshLinks = 64;
+inline constexpr std::uint8_t kNoMeshLink = 0xff;
+
 // A client that has logged in on a front thread (ServerKey, ClientInfo and
 // ServerInfo are done, ServerInfo is with the kernel) and now belongs to a relay
 // shard. The descriptor has no operation in flight.
@@ -28,6 +32,9 @@ struct LoggedInClient {
   bool not_ideal = false;  // Ideal-Node header named another node
   bool can_mesh = false;   // valid mesh key over TLS
   std::uint32_t protocol_version = 2;
+  // Not a client of ours but our own connection to another relay of the region:
+  // the number of the link. `key` is then that relay's.
+  std::uint8_t mesh_link = kNoMeshLink;
 };
 
 // Who may use the relay. Fail closed: nobody until somebody is added. Written by
@@ -45,6 +52,15 @@ class PresenceListener {
  public:
   virtual ~PresenceListener() = default;
   virtual void OnRelayPresence(const core::NodePublic& key, bool present) = 0;
+};
+
+// Told from relay shards when a link to another relay of the region has ended and
+// everything that was known through it is forgotten. On the relay thread: must
+// only queue.
+class MeshListener {
+ public:
+  virtual ~MeshListener() = default;
+  virtual void OnMeshLinkEnded(std::uint8_t link) = 0;
 };
 
 }  // namespace ringscale::relay

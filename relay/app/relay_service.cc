@@ -55,6 +55,11 @@ class RelayService::Impl {
   void Add(LoggedInClient client);
   void CloseKey(const core::NodePublic& key);
   void AttachStun(std::vector<core::Fd> sockets);
+  void AddLink(LoggedInClient client);
+  void Drain(core::Duration over);
+  void SetRateLimit(const RateLimit& limit);
+  bool Report(std::size_t talkers, const std::shared_ptr<ReportSink>& sink);
+  [[nodiscard]] std::vector<std::shared_ptr<const ShardMetrics>> metrics() const;
   void Stop(core::Duration drain);
   [[nodiscard]] std::uint16_t shards() const { return links_.shards(); }
   [[nodiscard]] core::io::RingKind kind() const { return kind_; }
@@ -96,6 +101,7 @@ ShardOptions RelayService::Impl::OptionsOf(std::uint16_t index) {
   shard.random_seed = core::SecureRandom64();
   shard.server_key = options_.server_key;
   shard.presence = options_.presence;
+  shard.mesh = options_.mesh;
   shard.placement = &placement_;
   shard.bytes_acknowledged = &TcpBytesAcknowledged;
   return shard;
@@ -183,6 +189,7 @@ void RelayService::Impl::Add(LoggedInClient client) {
     core::LogDebug("relay", "socket options refused", {{"error", applied.error().message}});
   }
 
+  if (client.mesh_link != kNoMeshLink) return AddLink(std::move(client));
   const core::NodePublic key = client.key;
   const core::SocketAddress remote = client.remote;
   // A mesh peer was let in by its mesh key.
@@ -215,6 +222,43 @@ void RelayService::Impl::AttachStun(std::vector<core::Fd> sockets) {
                      {{"shard", shard}});
     }
   }
+}
+
+void RelayService::Impl::AddLink(LoggedInClient client) {
+  const std::uint8_t link = client.mesh_link;
+  if (slots_[link % shards()]->inbox.Push(AddClientCommand{std::move(client)})) return;
+  core::LogWarn("relay", "mesh link refused: the shard is behind", {{"link", link}});
+  if (options_.mesh != nullptr) options_.mesh->OnMeshLinkEnded(link);
+}
+
+void RelayService::Impl::Drain(core::Duration over) {
+  const auto done = std::make_shared<std::latch>(shards());
+  for (auto& slot : slots_) {
+    if (stopped_.load(std::memory_order_relaxed) || !slot->inbox.Push(DrainCommand{over, done})) {
+      done->count_down();
+    }
+  }
+  done->wait();
+}
+
+void RelayService::Impl::SetRateLimit(const RateLimit& limit) {
+  for (auto& slot : slots_) {
+    if (!slot->inbox.Push(RateCommand{limit})) {
+      core::LogError("relay", "a shard did not take the receive rate: it is behind");
+    }
+  }
+}
+
+bool RelayService::Impl::Report(std::size_t talkers, const std::shared_ptr<ReportSink>& sink) {
+  if (stopped_.load(std::memory_order_relaxed)) return false;
+  return std::ranges::all_of(
+      slots_, [&](auto& slot) { return slot->inbox.Push(ReportCommand{talkers, sink}); });
+}
+
+std::vector<std::shared_ptr<const ShardMetrics>> RelayService::Impl::metrics() const {
+  std::vector<std::shared_ptr<const ShardMetrics>> all;
+  for (const auto& slot : slots_) all.push_back(slot->metrics);
+  return all;
 }
 
 void RelayService::Impl::Stop(core::Duration drain) {
@@ -253,6 +297,18 @@ void RelayService::CloseKey(const core::NodePublic& key) {
 }
 void RelayService::AttachStun(std::vector<core::Fd> sockets) {
   impl_->AttachStun(std::move(sockets));
+}
+void RelayService::Drain(core::Duration over) {
+  impl_->Drain(over);
+}
+void RelayService::SetRateLimit(const RateLimit& limit) {
+  impl_->SetRateLimit(limit);
+}
+bool RelayService::Report(std::size_t talkers, const std::shared_ptr<ReportSink>& sink) {
+  return impl_->Report(talkers, sink);
+}
+std::vector<std::shared_ptr<const ShardMetrics>> RelayService::metrics() const {
+  return impl_->metrics();
 }
 void RelayService::Stop(core::Duration drain) {
   impl_->Stop(drain);

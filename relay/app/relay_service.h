@@ -14,7 +14,10 @@
 #include "core/crypto/keys.h"
 #include "core/io/probe.h"
 #include "core/obs/metrics.h"
+#include "relay/app/client_report.h"
 #include "relay/app/ports.h"
+#include "relay/app/rate_limit.h"
+#include "relay/app/shard_metrics.h"
 #include "relay/app/shard_options.h"
 
 namespace ringscale::relay {
@@ -32,6 +35,7 @@ struct RelayServiceOptions {
   // removed during its login does not slip in. Null: not asked. Outlives the service.
   const Admission* admission = nullptr;
   PresenceListener* presence = nullptr;  // may be null; outlives the service
+  MeshListener* mesh = nullptr;          // may be null; outlives the service
   // TCP_USER_TIMEOUT, keep-alive and unsent bytes of relay connections.
   core::Duration tcp_user_timeout = core::Seconds(15);
   core::Duration tcp_keep_alive_idle = core::Seconds(600);
@@ -58,6 +62,17 @@ class RelayService {
   void CloseKey(const core::NodePublic& key);
   // UDP sockets (core::net::OpenUdpSocket) to answer STUN on, spread over the shards.
   void AttachStun(std::vector<core::Fd> sockets);
+
+  // Closes all clients one by one over the given time, those whose home is elsewhere
+  // first, and waits for the end of it. New ones are still taken.
+  void Drain(core::Duration over);
+  // The receive rate of each client that is no mesh peer, from now on.
+  void SetRateLimit(const RateLimit& limit);
+  // Every shard tells the sink what it knows, at most `talkers` clients by name.
+  // False when the relay has stopped or is behind.
+  bool Report(std::size_t talkers, const std::shared_ptr<ReportSink>& sink);
+  // The counters of all shards; they may be read after the service has ended.
+  [[nodiscard]] std::vector<std::shared_ptr<const ShardMetrics>> metrics() const;
 
   // Ends the relay: queued packets may take up to `drain` to go out, then all
   // clients are closed. Waits for the threads. Once or more.

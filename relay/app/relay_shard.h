@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <concepts>
 #include <cstdint>
+#include <latch>
 #include <memory>
 #include <utility>
 #include <variant>
@@ -56,10 +57,12 @@ class RelayShard {
  private:
   enum Op : std::uint8_t { kReceive = 1, kSend = 2, kStunReceive = 3, kStunSend = 4 };
   static constexpr std::size_t kCompletionsPerTurn = 1024;
+  // How exactly clients over their rate are held back.
+  static constexpr core::Duration kThrottleTick = core::Millis(2);
   // After the drain time, for alerts that are still on their way.
   static constexpr core::Duration kFarewellTime = core::Millis(250);
 
-  struct Stalled {
+  struct Waiting {
     std::uint32_t slot;
     std::uint32_t generation;
   };
@@ -75,6 +78,7 @@ class RelayShard {
   void FinishIfIdle(Connection& connection);
   void ReturnBuffers();
   void ResumeStalled();
+  void ResumeThrottled();
   void Receive(Connection& connection);
   [[nodiscard]] bool Stopped(core::Instant now);
   void CloseFd(int fd) {
@@ -91,7 +95,9 @@ class RelayShard {
   StunPorts<Ring> stun_;
   std::array<core::io::Completion, kCompletionsPerTurn> completions_;
   std::vector<ShardCommand> commands_;
-  std::vector<Stalled> stalled_;
+  std::vector<Waiting> stalled_;    // for a receive buffer
+  std::vector<Waiting> throttled_;  // for their receive rate
+  std::shared_ptr<std::latch> drained_;
   std::uint32_t closing_ = 0;  // connections whose operations have not all ended
   bool shut_down_ = false;
   enum class Stage : std::uint8_t { kRunning, kDraining, kFarewell } stage_ = Stage::kRunning;

@@ -24,6 +24,7 @@ core::Duration RelayShard<Ring>::MaxWait() const {
   core::Duration wait = core_.MaxWait(core_.now());
   // Buffers on loan come back without waking anybody.
   if (!stalled_.empty()) wait = std::min(wait, core::Millis(1));
+  if (!throttled_.empty()) wait = std::min(wait, kThrottleTick);
   if (stage_ != Stage::kRunning) wait = std::min(wait, core::Millis(5));
   return wait;
 }
@@ -37,6 +38,11 @@ bool RelayShard<Ring>::Handle(std::size_t count, core::Instant now) {
   EndClosing();
   ReturnBuffers();
   ResumeStalled();
+  ResumeThrottled();
+  if (drained_ != nullptr && core_.drained()) {
+    drained_->count_down();
+    drained_.reset();
+  }
   core_.EndTurn();
   return !Stopped(now);
 }
@@ -53,6 +59,13 @@ void RelayShard<Ring>::TakeCommands() {
       core_.CloseKey(close->key, CloseReason::kRevoked);
     } else if (auto* udp = std::get_if<AddUdpSocketCommand>(&command)) {
       stun_.Add(*ring_, std::move(udp->fd));
+    } else if (auto* drain = std::get_if<DrainCommand>(&command)) {
+      core_.BeginDrain(drain->over);
+      drained_ = std::move(drain->done);
+    } else if (const auto* rate = std::get_if<RateCommand>(&command)) {
+      core_.SetRateLimit(rate->limit);
+    } else if (const auto* report = std::get_if<ReportCommand>(&command)) {
+      report->sink->OnShardReport(core_.Report(report->talkers));
     } else if (const auto* stop = std::get_if<StopCommand>(&command)) {
       if (stage_ == Stage::kRunning) {
         stage_ = Stage::kDraining;
@@ -113,13 +126,17 @@ void RelayShard<Ring>::OnReceiveCompletion(const core::io::Completion& completio
     }
   }
   if (connection == nullptr) return core_.metrics().stale_completions.Add();
-  if (completion.more) return;
+  if (completion.more) {
+    // Armed before there was a rate. A send in flight would be ended, too.
+    if (connection->throttled && connection->batch == nullptr) ring_->CancelFd(connection->fd);
+    return;
+  }
   connection->receiving = false;
   if (connection->state == ConnectionState::kClosing) return FinishIfIdle(*connection);
   if (completion.result == -ENOBUFS) {
     core_.metrics().receive_stalls.Add();
     stalled_.push_back({connection->slot, connection->generation});
-  } else if (completion.result > 0) {
+  } else if (completion.result > 0 || completion.result == -ECANCELED) {
     Receive(*connection);
   } else {
     core_.OnReceiveEnded(*connection, -completion.result);
@@ -136,9 +153,29 @@ void RelayShard<Ring>::OnSendCompletion(const core::io::Completion& completion) 
 
 template <core::io::RingLike Ring>
 void RelayShard<Ring>::Receive(Connection& connection) {
+  if (connection.throttled && !core_.EndThrottle(connection)) {
+    throttled_.push_back({connection.slot, connection.generation});
+    return;
+  }
   connection.receiving = true;
-  ring_->ReceiveMultishot(connection.fd,
-                          core::io::Token(kReceive, connection.slot, connection.generation));
+  const core::io::Token token(kReceive, connection.slot, connection.generation);
+  // Under a rate each receive asks again whether it may.
+  if (core_.limits_rate() && !connection.can_mesh) {
+    ring_->ReceiveOnce(connection.fd, token);
+  } else {
+    ring_->ReceiveMultishot(connection.fd, token);
+  }
+}
+
+template <core::io::RingLike Ring>
+void RelayShard<Ring>::ResumeThrottled() {
+  if (throttled_.empty()) return;
+  for (const Waiting& waiting : std::exchange(throttled_, {})) {
+    Connection* connection = core_.Get(waiting.slot, waiting.generation);
+    if (connection != nullptr && !connection->ending && !connection->receiving) {
+      Receive(*connection);
+    }
+  }
 }
 
 // --- the end of a turn ---
@@ -186,7 +223,7 @@ void RelayShard<Ring>::ReturnBuffers() {
 template <core::io::RingLike Ring>
 void RelayShard<Ring>::ResumeStalled() {
   if (core_.pool().receive_free() == 0) return;
-  for (const Stalled& stalled : stalled_) {
+  for (const Waiting& stalled : stalled_) {
     Connection* connection = core_.Get(stalled.slot, stalled.generation);
     if (connection != nullptr && !connection->ending && !connection->receiving) {
       Receive(*connection);

@@ -23,6 +23,12 @@ QueueLimits WatcherLimits(const ShardLimits& limits) {
   return queue;
 }
 
+QueueLimits LinkLimits(const ShardLimits& limits) {
+  QueueLimits queue = limits.queue;
+  queue.bytes[static_cast<std::size_t>(Lane::kData)] = limits.mesh_data_bytes;
+  return queue;
+}
+
 }  // namespace
 
 ShardCore::ShardCore(const ShardOptions& options, ShardLinks* links, ShardMetrics& metrics,
@@ -38,6 +44,7 @@ ShardCore::ShardCore(const ShardOptions& options, ShardLinks* links, ShardMetric
       timers_(now),
       low_buffers_(options.ring.buffer_count / 2),
       hard_buffers_(options.ring.buffer_count / 4),
+      link_limits_(LinkLimits(options.limits)),
       metrics_(metrics) {
   if (links != nullptr && links->shards() > 1) {
     neighbours_.resize(links->shards());
@@ -83,6 +90,7 @@ Connection* ShardCore::Allocate() {
 }
 
 std::uint32_t ShardCore::Open(LoggedInClient& client, std::uint32_t epoch) {
+  if (client.mesh_link != kNoMeshLink) return OpenLink(client);
   Connection* connection = Allocate();
   if (connection == nullptr) {
     metrics_.refused.Add();
@@ -99,6 +107,8 @@ std::uint32_t ShardCore::Open(LoggedInClient& client, std::uint32_t epoch) {
   c.not_ideal = client.not_ideal;
   c.state = ConnectionState::kOpen;
   c.connected = now_;
+  c.tokens = static_cast<std::int64_t>(rate_limit_.burst_bytes);
+  c.tokens_at = now_;
   ++open_;
   metrics_.accepts.Add();
   if (c.not_ideal) metrics_.not_ideal_connections.Add(1);
@@ -117,7 +127,12 @@ std::uint32_t ShardCore::Open(LoggedInClient& client, std::uint32_t epoch) {
   AnnounceUp(c, epoch);
   UpdateGauges();
 
-  // What came with the hand-over is copied to cells and handled like any bytes.
+  FeedHandedOver(c, client);
+  return c.slot;
+}
+
+// What came with the hand-over is copied to cells and handled like any bytes.
+void ShardCore::FeedHandedOver(Connection& c, LoggedInClient& client) {
   const auto feed = [this, &c](std::vector<std::uint8_t>& bytes, bool records) {
     std::size_t done = 0;
     while (done < bytes.size() && c.state == ConnectionState::kOpen) {
@@ -133,7 +148,6 @@ std::uint32_t ShardCore::Open(LoggedInClient& client, std::uint32_t epoch) {
   };
   feed(client.plaintext, false);
   feed(client.ciphertext, true);
-  return c.slot;
 }
 
 Connection* ShardCore::Get(std::uint32_t slot, std::uint32_t generation) {
@@ -164,8 +178,9 @@ void ShardCore::CloseWithAlert(Connection& c, CloseReason reason, core::tls::Ale
 void ShardCore::Unregister(Connection& c, CloseReason reason) {
   c.state = ConnectionState::kFarewell;
   metrics_.closed[static_cast<std::size_t>(reason)].Add();
-  --open_;
   timers_.Cancel(c);
+  if (c.mesh_link != kNoMeshLink) return UnregisterLink(c);
+  --open_;
   if (c.watcher) std::erase(watchers_, c.slot);
   if (c.preferred) metrics_.home_connections.Add(-1);
   if (c.not_ideal) metrics_.not_ideal_connections.Add(-1);
@@ -180,12 +195,11 @@ void ShardCore::Unregister(Connection& c, CloseReason reason) {
   const std::uint32_t left = peers_.Leave(c.peer, c.slot);
   if (left == 1) at(peers_.at(c.peer).active).duplicate = false;
   if (left == 0) {
-    TellReceivers(c.peer);
     ShardMessage down;
     down.kind = ShardMessage::Kind::kKeyDown;
     down.number = peers_.at(c.peer).epoch;
     down.key = c.key.raw;
-    peers_.Erase(c.peer);
+    ForgetClient(c.peer);
     Announce(down);
     TellWatchersGone(index_, c.key);
     if (options_.presence != nullptr) options_.presence->OnRelayPresence(c.key, false);
@@ -209,7 +223,7 @@ void ShardCore::Release(Connection& c) {
 
 void ShardCore::CloseKey(const core::NodePublic& key, CloseReason reason) {
   const std::uint32_t peer = peers_.Find(key);
-  if (peer == kNone) return;
+  if (peer == kNone || peers_.at(peer).shard == Peer::kMesh) return;
   if (peers_.at(peer).shard != index_) {
     ShardMessage message;
     message.kind = ShardMessage::Kind::kCloseKey;
@@ -311,6 +325,7 @@ void ShardCore::BeginTurn(core::Instant now) {
   now_ms_ = static_cast<std::uint32_t>(now.ns / 1'000'000);
   metrics_.turns.Add();
   RunTimers();
+  if (draining_) ContinueDrain();
   if (!neighbours_.empty()) ReadLinks();
 }
 
@@ -323,6 +338,7 @@ void ShardCore::RunTimers() {
       return;
     }
     auto& c = static_cast<Connection&>(node);
+    if (c.mesh_link != kNoMeshLink) return CheckLink(c);
     c.keep_alive_due = true;
     timers_.Start(c, now_ + core::Millis(c.keep_alive_ms));
     MarkDirty(c);
@@ -388,6 +404,7 @@ core::Duration ShardCore::MaxWait(core::Instant now) const {
   core::Duration wait = kLongestWait;
   const auto until = [&](core::Instant deadline) { wait = std::min(wait, deadline - now); };
   if (const auto timer = timers_.NextDeadline()) until(*timer);
+  if (draining_ && drain_done_ < drain_.size()) until(NextDrainStep());
   for (const std::uint32_t oldest : oldest_send_) {
     if (oldest != kNone) until(chunks_[oldest / kChunk][oldest % kChunk].send_check);
   }

@@ -18,8 +18,10 @@
 #include "core/base/bytes.h"
 #include "core/engine/timer_wheel.h"
 #include "core/tls/aead.h"
+#include "relay/app/client_report.h"
 #include "relay/app/connection.h"
 #include "relay/app/ports.h"
+#include "relay/app/rate_limit.h"
 #include "relay/app/shard_link.h"
 #include "relay/app/shard_metrics.h"
 #include "relay/app/shard_options.h"
@@ -84,6 +86,23 @@ class ShardCore {
   // `open` gets the descriptors that were not released yet.
   void Shutdown(std::vector<int>& open);
 
+  // Closes all clients one by one over the given time, those whose home is
+  // elsewhere first, after telling all of them.
+  void BeginDrain(core::Duration over);
+  // Everybody who was there at its begin was closed.
+  [[nodiscard]] bool drained() const { return draining_ && drain_done_ == drain_.size(); }
+
+  // The receive rate of clients that are no mesh peers, from now on.
+  void SetRateLimit(const RateLimit& limit);
+  [[nodiscard]] bool limits_rate() const { return rate_limit_.on(); }
+  // A throttled connection may be read from again after this.
+  [[nodiscard]] core::Duration ThrottledFor(const Connection& connection) const;
+  // False while it still has to wait.
+  bool EndThrottle(Connection& connection);
+
+  // What an operator wants to know; at most `talkers` clients by name.
+  [[nodiscard]] ShardReport Report(std::size_t talkers);
+
   // Bytes of clients are thrown away from now on; what is queued still goes out.
   void StopReading() { reading_ = false; }
   // Nothing is being sent and nothing waits to be.
@@ -118,6 +137,7 @@ class ShardCore {
 
   // --- shard_core.cc: connections, timers ---
   Connection* Allocate();
+  void FeedHandedOver(Connection& connection, LoggedInClient& client);
   void Close(Connection& connection, CloseReason reason);
   void CloseLater(Connection& connection, CloseReason reason);
   void CloseWithAlert(Connection& connection, CloseReason reason, core::tls::Alert alert);
@@ -175,6 +195,27 @@ class ShardCore {
   // Queues bytes of whole frames that must not be dropped. May close the connection.
   void SendControl(Connection& connection, const std::uint8_t* frames, std::size_t size);
 
+  // --- shard_mesh.cc: links to other relays of the region ---
+  std::uint32_t OpenLink(LoggedInClient& client);
+  void UnregisterLink(Connection& connection);
+  void CheckLink(Connection& connection);
+  void ReadLinkFrames(Connection& connection, core::MutableBytes bytes);
+  void OnLinkFrame(Connection& connection, const FrameView& frame);
+  void AddForwarder(const core::NodePublic& key, std::uint8_t link);
+  void RemoveForwarder(const core::NodePublic& key, std::uint8_t link);
+  void RemoveForwarder(std::uint32_t peer, std::uint8_t link);
+  void ForgetLink(std::uint8_t link);
+  void OnMeshMessage(std::uint16_t from, ShardMessage& message);
+  // The key's last connection in this process has closed.
+  void ForgetClient(std::uint32_t peer);
+  void ForwardOut(const core::NodePublic& source, const Peer& peer, Lane lane, core::Bytes packet);
+  void DeliverToLink(Connection& link, Lane lane, const Packet& packet);
+
+  // --- shard_pace.cc: drains and receive rates ---
+  void ContinueDrain();
+  [[nodiscard]] core::Instant NextDrainStep() const;
+  void Charge(Connection& connection, std::size_t bytes);
+
   // --- shard_send.cc: batches ---
   void AddDueFrames(Connection& connection);
   SendBatch* BuildBatch(Connection& connection);
@@ -222,6 +263,30 @@ class ShardCore {
   std::vector<Neighbour> neighbours_;  // by shard; empty when alone
   bool mail_left_ = false;
   bool reading_ = true;
+
+  // Where links to other relays live, by number.
+  struct LinkPlace {
+    std::uint16_t shard = Peer::kNowhere;
+    std::uint32_t slot = kNone;
+    std::uint32_t generation = 0;
+  };
+  std::array<LinkPlace, kMaxMeshLinks> links_;
+  // Of a link of this shard.
+  struct LinkState {
+    MeshFrameReader reader;
+    std::vector<std::uint8_t> partial;  // start of an incomplete frame
+    core::Instant heard;
+    std::uint64_t keys = 0;
+  };
+  std::array<std::unique_ptr<LinkState>, kMaxMeshLinks> own_links_;
+  const QueueLimits link_limits_;
+
+  RateLimit rate_limit_;
+  bool draining_ = false;
+  core::Instant drain_begin_;
+  core::Duration drain_over_;
+  std::size_t drain_done_ = 0;
+  std::vector<Doomed> drain_;
 
   ShardMetrics& metrics_;
 };

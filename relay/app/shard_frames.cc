@@ -123,6 +123,8 @@ inline void ShardCore::NoteActivity(Connection& c, const ServerFrameReader::Step
 }
 
 void ShardCore::ReadFrames(Connection& c, Block* block, core::MutableBytes bytes) {
+  if (c.mesh_link != kNoMeshLink) return ReadLinkFrames(c, bytes);
+  if (rate_limit_.on()) Charge(c, bytes.size());
   if (c.partial_frame != nullptr) bytes = CompleteFrame(c, bytes);
   while (!bytes.empty() && c.state == ConnectionState::kOpen) {
     const ServerFrameReader::Step step = c.reader.Next(bytes);

@@ -25,11 +25,17 @@ struct ShardMessage {
     kReplay,       // tell watcher `watcher`/`generation` of all your clients
     kReplayStart,  // answer: what follows is for that watcher
     kReplayKey,    // one client of the answer
+    // Links to other relays; number = the link.
+    kLinkUp,         // it is connection `watcher`/`generation` of this shard
+    kLinkDown,       // it has ended, and with it all of its forwarders
+    kForwarderUp,    // key can be reached by it
+    kForwarderDown,  // no longer
+    kForward,        // a ForwardPacket frame on loan for that connection
   };
   Kind kind = Kind::kNone;
-  std::uint8_t flags = 0;  // kPacket: the lane; kKeyUp, kReplayKey: PeerPresent flags
+  std::uint8_t flags = 0;  // kPacket, kForward: the lane; kKeyUp, kReplayKey: PeerPresent flags
   std::uint16_t port = 0;
-  std::uint32_t number = 0;      // kPacket: bytes; kKeyUp, kKeyDown: epoch
+  std::uint32_t number = 0;      // kPacket, kForward: bytes; kKeyUp, kKeyDown: epoch
   std::uint32_t watcher = 0;     // kReplay...: slot on the asking shard
   std::uint32_t generation = 0;  // of that slot
   std::array<std::uint8_t, 32> key{};

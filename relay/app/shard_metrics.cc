@@ -52,7 +52,7 @@ std::string_view CloseReasonLabel(CloseReason reason) {
   constexpr std::array<std::string_view, kCloseReasons> kLabels = {
       "client_closed", "io_error",    "protocol_error",   "tls_error",
       "write_timeout", "write_error", "control_overflow", "closed_by_peer",
-      "revoked",       "no_memory",   "shutdown"};
+      "revoked",       "no_memory",   "shutdown",         "mesh_silent"};
   return kLabels[static_cast<std::size_t>(reason)];
 }
 
@@ -83,6 +83,11 @@ void RegisterShardMetrics(core::MetricsRegistry& registry,
   add.Count("bytes_sent_total", "Bytes handed to sockets.", m.bytes_sent);
   add.Count("packets_forwarded_in_total", "Packets from other relays of the region.",
             m.packets_forwarded_in);
+  add.Count("packets_forwarded_out_total", "Packets for clients of other relays of the region.",
+            m.packets_forwarded_out);
+  add.Show("mesh_links", "Connections to other relays of the region.", m.mesh_links);
+  add.Show("mesh_keys", "Clients of other relays, counted for each.", m.mesh_keys);
+  add.Count("throttled_total", "Times that a client was over its receive rate.", m.throttled);
   add.Count("packets_to_shards_total", "Packets passed to other shards.", m.packets_to_shards);
   add.Count("packets_from_shards_total", "Packets taken from other shards.", m.packets_from_shards);
   for (std::size_t reason = 0; reason < kDropReasons; ++reason) {

@@ -25,8 +25,9 @@ enum class CloseReason : std::uint8_t {
   kRevoked,          // CloseKey: no longer admitted
   kNoMemory,
   kShutdown,
+  kMeshSilent,  // a link that says nothing any more
 };
-inline constexpr std::size_t kCloseReasons = 11;
+inline constexpr std::size_t kCloseReasons = 12;
 std::string_view CloseReasonLabel(CloseReason reason);
 
 struct ShardMetrics {
@@ -50,6 +51,12 @@ struct ShardMetrics {
   core::Counter bytes_received;  // packets only, as the frames carry them
   core::Counter bytes_sent;      // as handed to the socket, everything included
   core::Counter packets_forwarded_in;
+  core::Counter packets_forwarded_out;
+  core::Gauge mesh_links;
+  core::Gauge mesh_keys;  // that are reached by links of this shard
+  core::Counter multiforwarder_created;
+  core::Counter multiforwarder_deleted;
+  core::Counter throttled;  // times that a client was over its receive rate
   core::Counter packets_to_shards;
   core::Counter packets_from_shards;
   core::Counter peer_gone_disconnected;

@@ -26,6 +26,8 @@ struct ShardLimits {
   QueueLimits queue;
   // The control lane of a watcher holds the news of all clients.
   std::uint32_t watcher_control_bytes = 32 << 20;
+  // The data lane of a link to another relay holds what many clients send there.
+  std::uint32_t mesh_data_bytes = 16 << 20;
   BatchLimits batch;
 };
 
@@ -35,6 +37,8 @@ struct ShardTimes {
   // A client that takes no byte for this long while a send waits is closed.
   core::Duration write_timeout = core::Seconds(2);
   core::Duration mesh_write_timeout = core::Seconds(30);
+  // A link to another relay that is silent for this long has broken.
+  core::Duration mesh_silence = core::Seconds(120);
 };
 
 struct ShardOptions {
@@ -46,6 +50,7 @@ struct ShardOptions {
   std::uint64_t random_seed = 0;         // keep-alive jitter
   core::NodePublic server_key;           // a watcher with this key is ourselves
   PresenceListener* presence = nullptr;  // may be null; outlives the shard
+  MeshListener* mesh = nullptr;          // may be null; outlives the shard
   KeyPlacement* placement = nullptr;     // may be null (one shard); outlives the shard
   // Bytes that the peer of a socket has acknowledged; asked only when a send has
   // been waiting for a while.

@@ -153,6 +153,12 @@ void ShardCore::OnMessage(std::uint16_t from, ShardMessage& message) {
         SendControl(*c, frame.data(), frame.size());
       }
       return;
+    case ShardMessage::Kind::kLinkUp:
+    case ShardMessage::Kind::kLinkDown:
+    case ShardMessage::Kind::kForwarderUp:
+    case ShardMessage::Kind::kForwarderDown:
+    case ShardMessage::Kind::kForward:
+      return OnMeshMessage(from, message);
     case ShardMessage::Kind::kNone:
       return;
   }
@@ -170,8 +176,7 @@ void ShardCore::OnKeyDown(std::uint16_t from, const ShardMessage& message) {
   const std::uint32_t peer = peers_.Find(message.key.data());
   if (peer == kNone || !peers_.IsGone(peers_.at(peer), from, message.number)) return;
   const core::NodePublic key = peers_.at(peer).key;
-  TellReceivers(peer);
-  peers_.Erase(peer);
+  ForgetClient(peer);
   TellWatchersGone(from, key);
 }
 

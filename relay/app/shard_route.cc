@@ -27,6 +27,7 @@ void ShardCore::OnSendPacket(Connection& c, const FrameView& frame, Block* block
   const PacketKind kind = KindOf(lane);
   metrics_.packets_received[static_cast<std::size_t>(kind)].Add();
   metrics_.bytes_received.Add(packet.size());
+  c.received_bytes += packet.size();
 
   if (!peers_.Holds(c.last_peer, destination)) {
     c.last_peer = peers_.Find(destination);
@@ -37,6 +38,7 @@ void ShardCore::OnSendPacket(Connection& c, const FrameView& frame, Block* block
   }
   const Peer& peer = peers_.at(c.last_peer);
   if (peer.shard != index_) {
+    if (peer.shard == Peer::kMesh) return ForwardOut(c.key, peer, lane, packet);
     return Lend(peer, lane, frame.frame.data(), frame.frame.size(), c.key, block);
   }
   if (peer.active == kNone) return Drop(DropReason::kDupClient, kind);
@@ -59,9 +61,11 @@ void ShardCore::OnForwardPacket(Connection& c, const FrameView& frame, Block* bl
   metrics_.packets_forwarded_in.Add();
   metrics_.packets_received[static_cast<std::size_t>(kind)].Add();
   metrics_.bytes_received.Add(payload.size() - 2 * kKeyBytes);
+  c.received_bytes += payload.size() - 2 * kKeyBytes;
 
   const std::uint32_t index = peers_.Find(destination);
-  if (index == kNone) {
+  // What another relay forwards is never forwarded again.
+  if (index == kNone || peers_.at(index).shard == Peer::kMesh) {
     Drop(DropReason::kUnknownDestOnFwd, kind);
     return TellNotHere(c, destination.raw.data(), kind);
   }
@@ -71,8 +75,13 @@ void ShardCore::OnForwardPacket(Connection& c, const FrameView& frame, Block* bl
   const std::size_t size = frame.frame.size() - kKeyBytes;
   if (peer.shard != index_) return Lend(peer, lane, rewritten, size, source, block);
   if (peer.active == kNone) return Drop(DropReason::kDupClient, kind);
+  Connection& receiver = at(peer.active);
+  if (!peers_.Holds(receiver.last_source, source.raw.data())) {
+    const std::uint32_t known = peers_.Find(source);
+    if (known != kNone) NoteSource(receiver, known);
+  }
   pool_.AddReference(block);
-  Deliver(at(peer.active), lane,
+  Deliver(receiver, lane,
           MakePacket(rewritten, size, block, block->kind == BlockKind::kReceive, now_ms_));
 }
 

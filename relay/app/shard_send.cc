@@ -106,7 +106,7 @@ SendBatch* ShardCore::SealBatch(Connection& c) {
 
 bool ShardCore::SealInto(Connection& c, SendBatch& batch, LaneOrder& order) {
   const std::size_t most =
-      std::min<std::size_t>(c.queue.bytes(), std::max(kSealedPlaintext, kMaxPacketFrameBytes));
+      std::min<std::size_t>(c.queue.bytes(), std::max(kSealedPlaintext, kMaxForwardFrameBytes));
   const std::size_t size = core::tls::SealedSize(*c.tls, most);
   if (size > BlockPool::kLargestCell) {  // records so small that overhead rules
     CloseLater(c, CloseReason::kTlsError);
@@ -177,7 +177,10 @@ void ShardCore::OnSent(Connection& c, std::int64_t result) {
       metrics_.drops.Add(DropReason::kWriteError, kind, packets);
     }
   }
-  if (result > 0) metrics_.bytes_sent.Add(static_cast<std::uint64_t>(result));
+  if (result > 0) {
+    metrics_.bytes_sent.Add(static_cast<std::uint64_t>(result));
+    c.sent_bytes += static_cast<std::uint64_t>(result);
+  }
   SendBatch::Destroy(batch, pool_);
   if (!whole || c.state == ConnectionState::kFarewell) {
     return Close(c, CloseReason::kWriteError);

@@ -44,9 +44,9 @@ std::string ServerLogin::Start() {
 }
 
 core::Result<ServerLogin::Status> ServerLogin::Feed(core::Bytes bytes) {
-  if (done_) {
+  if (status_ != Status::kNeedMore) {
     client_.plaintext.insert(client_.plaintext.end(), bytes.begin(), bytes.end());
-    return Status::kDone;
+    return status_;
   }
   received_.insert(received_.end(), bytes.begin(), bytes.end());
   const LoginFrameReader::Step step = reader_.Next(received_);
@@ -67,7 +67,7 @@ core::Result<ServerLogin::Status> ServerLogin::Feed(core::Bytes bytes) {
                            received_.end());
   received_.clear();
   received_.shrink_to_fit();
-  done_ = true;
+  status_ = *result;
   return result;
 }
 
@@ -84,7 +84,8 @@ core::Result<ServerLogin::Status> ServerLogin::OnClientInfo(core::Bytes payload)
   if (!info) return core::Forward(info);
 
   client_.can_mesh = options_.over_tls && GrantsMesh(context_.mesh_key, info->mesh_key);
-  if (!client_.can_mesh && !context_.admission.Allows(key, options_.remote)) {
+  const bool ask = context_.ask && !client_.can_mesh;
+  if (!ask && !client_.can_mesh && !context_.admission.Allows(key, options_.remote)) {
     return core::Fail(core::ErrorCode::kPermission,
                       "the node key " + key.text() + " is not admitted to this relay");
   }
@@ -102,7 +103,7 @@ core::Result<ServerLogin::Status> ServerLogin::OnClientInfo(core::Bytes payload)
   client_.not_ideal = options_.not_ideal;
   client_.protocol_version =
       static_cast<std::uint32_t>(std::clamp<std::int64_t>(info->version, 0, 0xffff));
-  return Status::kDone;
+  return ask ? Status::kAsk : Status::kDone;
 }
 
 std::string ServerLogin::TakeOutput() {

@@ -33,6 +33,8 @@ struct LoginContext {
   // Clients that present it may watch, forward and close others. All zero means
   // none, whatever a client presents.
   std::optional<MeshKey> mesh_key;
+  // Somebody who takes his time decides, instead of `admission` (Status::kAsk).
+  bool ask = false;
 };
 
 struct LoginOptions {
@@ -46,7 +48,9 @@ struct LoginOptions {
 
 class ServerLogin {
  public:
-  enum class Status : std::uint8_t { kNeedMore, kDone };
+  // kAsk: the client is who it says; Admit it or close the connection. Bytes that
+  // come meanwhile may be fed; the owner bounds them.
+  enum class Status : std::uint8_t { kNeedMore, kAsk, kDone };
 
   ServerLogin(const LoginContext& context, const LoginOptions& options);
 
@@ -56,6 +60,9 @@ class ServerLogin {
   // Errors: kInvalid (not a login), kPermission (not admitted). Nothing is sent
   // to the client in either case; close the connection.
   core::Result<Status> Feed(core::Bytes bytes);
+  // After kAsk: who asks. Admit makes it kDone.
+  [[nodiscard]] const core::NodePublic& key() const { return client_.key; }
+  void Admit() { status_ = Status::kDone; }
   // ServerInfo, after kDone.
   std::string TakeOutput();
   // After kDone: all of the client but the descriptor and what TLS keeps. Bytes
@@ -71,7 +78,7 @@ class ServerLogin {
   LoginFrameReader reader_;
   std::string output_;
   LoggedInClient client_;
-  bool done_ = false;
+  Status status_ = Status::kNeedMore;
 };
 
 }  // namespace ringscale::relay

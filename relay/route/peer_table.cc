@@ -1,5 +1,6 @@
 #include "relay/route/peer_table.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <utility>
@@ -36,7 +37,7 @@ std::uint32_t PeerTable::Insert(const core::NodePublic& key) {
 
 void PeerTable::Erase(std::uint32_t index) {
   Peer& peer = peers_[index];
-  assert(peer.first_receiver == Peer::kNone);
+  assert(peer.first_receiver == Peer::kNone && peer.forwarders == Peer::kNone);
   DropDuplicates(peer);
   index_.Erase(Hash(peer.key.raw.data()), index);
   peer = Peer{};
@@ -117,7 +118,8 @@ std::uint32_t PeerTable::SetRemote(const core::NodePublic& key, std::uint16_t sh
   if (index != kNone) {
     // Epochs wrap; what counts is which is ahead.
     const Peer& known = peers_[index];
-    if (static_cast<std::int32_t>(epoch - known.epoch) < 0) return kNone;
+    const bool placed = known.shard != Peer::kMesh;
+    if (placed && static_cast<std::int32_t>(epoch - known.epoch) < 0) return kNone;
     if (known.shard == shard_ && known.active != kNone) return kNone;
   } else {
     index = Insert(key);
@@ -127,6 +129,48 @@ std::uint32_t PeerTable::SetRemote(const core::NodePublic& key, std::uint16_t sh
   peer.epoch = epoch;
   peer.active = kNone;
   return index;
+}
+
+// --- other relays of the region ---
+
+PeerTable::Forwarded PeerTable::AddForwarder(const core::NodePublic& key, std::uint8_t link) {
+  Forwarded result;
+  result.peer = Find(key);
+  if (result.peer == kNone) {
+    result.peer = Insert(key);
+    peers_[result.peer].shard = Peer::kMesh;
+  }
+  Peer& peer = peers_[result.peer];
+  if (peer.forwarders == kNone) {
+    if (free_forwarder_sets_.empty()) {
+      peer.forwarders = static_cast<std::uint32_t>(forwarder_sets_.size());
+      forwarder_sets_.emplace_back();
+    } else {
+      peer.forwarders = free_forwarder_sets_.back();
+      free_forwarder_sets_.pop_back();
+    }
+  }
+  ForwarderSet& set = forwarder_sets_[peer.forwarders];
+  if (std::ranges::find(set, link) != set.end()) return result;
+  set.push_back(link);
+  result.now = set.size() == 1 ? Forwarding::kOnly : Forwarding::kSeveral;
+  return result;
+}
+
+PeerTable::Forwarding PeerTable::RemoveForwarder(std::uint32_t index, std::uint8_t link) {
+  Peer& peer = peers_[index];
+  if (peer.forwarders == kNone) return Forwarding::kUnchanged;
+  ForwarderSet& set = forwarder_sets_[peer.forwarders];
+  if (std::erase(set, link) == 0) return Forwarding::kUnchanged;
+  if (!set.empty()) return set.size() == 1 ? Forwarding::kOnly : Forwarding::kSeveral;
+  free_forwarder_sets_.push_back(std::exchange(peer.forwarders, kNone));
+  return Forwarding::kNone;
+}
+
+void PeerTable::LeaveToMesh(std::uint32_t index) {
+  DropDuplicates(peers_[index]);
+  peers_[index].shard = Peer::kMesh;
+  peers_[index].active = kNone;
 }
 
 }  // namespace ringscale::relay

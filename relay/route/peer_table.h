@@ -21,9 +21,12 @@ namespace ringscale::relay {
 struct Peer {
   static constexpr std::uint32_t kNone = 0xffffffffu;
   static constexpr std::uint16_t kNowhere = 0xffff;
+  static constexpr std::uint16_t kMesh = 0xfffe;
 
   core::NodePublic key;
-  std::uint16_t shard = kNowhere;  // who has its connections; kNowhere: free place
+  // Who has its connections. kMesh: nobody here, another relay of the region has;
+  // kNowhere: free place.
+  std::uint16_t shard = kNowhere;
   // Grows with every placement of a key on a shard: what an older placement says
   // about the key is ignored.
   std::uint32_t epoch = 0;
@@ -32,6 +35,7 @@ struct Peer {
   std::uint32_t active = kNone;
   std::uint32_t duplicates = kNone;      // index of a DuplicateSet
   std::uint32_t first_receiver = kNone;  // head of a list in SourceTracker
+  std::uint32_t forwarders = kNone;      // index of a ForwarderSet
 };
 static_assert(sizeof(Peer) <= 56);
 
@@ -74,7 +78,25 @@ class PeerTable {
     return peer.shard == shard && peer.epoch == epoch;
   }
 
-  // The caller has emptied first_receiver.
+  // --- other relays of the region ---
+  // A client of this process always wins over them.
+  enum class Forwarding : std::uint8_t { kUnchanged, kOnly, kSeveral, kNone };
+  struct Forwarded {
+    std::uint32_t peer = kNone;
+    Forwarding now = Forwarding::kUnchanged;
+  };
+  // The key can be reached by the link; of several the first one stays preferred.
+  Forwarded AddForwarder(const core::NodePublic& key, std::uint8_t link);
+  // No longer. kNone: no link is left (a peer with shard kMesh is to be erased).
+  Forwarding RemoveForwarder(std::uint32_t peer, std::uint8_t link);
+  // The preferred link of a peer that has forwarders.
+  [[nodiscard]] std::uint8_t ForwarderOf(const Peer& peer) const {
+    return forwarder_sets_[peer.forwarders].front();
+  }
+  // Its last connection here has closed, but it has forwarders.
+  void LeaveToMesh(std::uint32_t peer);
+
+  // The caller has emptied first_receiver; the peer has no forwarders.
   void Erase(std::uint32_t peer);
 
   // Calls `fn(index, peer)` for every peer, in order of index.
@@ -102,6 +124,10 @@ class PeerTable {
   std::vector<Peer> peers_;
   std::vector<std::uint32_t> free_;
   std::vector<std::unique_ptr<DuplicateSet>> sets_;
+  // Links, in the order in which they announced the key.
+  using ForwarderSet = std::vector<std::uint8_t>;
+  std::vector<ForwarderSet> forwarder_sets_;
+  std::vector<std::uint32_t> free_forwarder_sets_;
   std::size_t duplicate_keys_ = 0;
   std::size_t duplicate_connections_ = 0;
 };

@@ -51,14 +51,18 @@ inline constexpr std::size_t kMaxClientInfoBytes = 256 * 1024;
 inline constexpr std::size_t kMinClientInfoBytes = kKeyBytes + kNonceBytes;
 inline constexpr std::size_t kPingBytes = 8;
 inline constexpr std::size_t kMaxPingBytes = 1000;
+inline constexpr std::size_t kMaxPresenceBytes = 1024;  // of PeerPresent, PeerGone: they may grow
 
 // Whole frames, header included.
 inline constexpr std::size_t kServerKeyFrameBytes = kHeaderBytes + kMagicBytes + kKeyBytes;
 inline constexpr std::size_t kPongFrameBytes = kHeaderBytes + kPingBytes;
 inline constexpr std::size_t kPeerGoneFrameBytes = kHeaderBytes + kKeyBytes + 1;
+inline constexpr std::size_t kRestartingFrameBytes = kHeaderBytes + 8;
 inline constexpr std::size_t kPeerPresentFrameBytes = kHeaderBytes + kKeyBytes + 16 + 2 + 1;
 inline constexpr std::size_t kPacketFrameOverhead = kHeaderBytes + kKeyBytes;
 inline constexpr std::size_t kMaxPacketFrameBytes = kPacketFrameOverhead + kMaxPacketBytes;
+inline constexpr std::size_t kForwardFrameOverhead = kHeaderBytes + 2 * kKeyBytes;
+inline constexpr std::size_t kMaxForwardFrameBytes = kForwardFrameOverhead + kMaxPacketBytes;
 
 // "DERP" and U+1F511 in UTF-8.
 inline constexpr std::uint8_t kServerKeyMagic[kMagicBytes] = {0x44, 0x45, 0x52, 0x50,

@@ -77,6 +77,21 @@ struct ClientSide {
   }
 };
 
+// What a relay takes on its own connection to another relay: who is there.
+struct MeshSide {
+  static constexpr FrameLimits Limits(FrameType type) {
+    switch (type) {
+      case FrameType::kPeerGone:
+      case FrameType::kPeerPresent:
+        return {true, kKeyBytes, kMaxPresenceBytes};
+      case FrameType::kPing:
+        return {true, kPingBytes, kMaxPingBytes};
+      default:
+        return {};
+    }
+  }
+};
+
 template <class Side>
 class FrameReader {
  public:
@@ -147,5 +162,6 @@ class FrameReader {
 using ServerFrameReader = FrameReader<ServerSide>;
 using LoginFrameReader = FrameReader<LoginSide>;
 using ClientFrameReader = FrameReader<ClientSide>;
+using MeshFrameReader = FrameReader<MeshSide>;
 
 }  // namespace ringscale::relay

@@ -29,6 +29,16 @@ std::size_t WritePeerPresent(std::uint8_t* out, const core::NodePublic& key,
 std::size_t WriteRestarting(std::uint8_t* out, std::uint32_t reconnect_in_ms,
                             std::uint32_t try_for_ms);
 
+// A ForwardPacket frame of kForwardFrameOverhead + packet.size() bytes.
+inline void WriteForwardPacket(std::uint8_t* out, const core::NodePublic& source,
+                               const core::NodePublic& destination, core::Bytes packet) {
+  WriteHeader(out, FrameType::kForwardPacket,
+              static_cast<std::uint32_t>(2 * kKeyBytes + packet.size()));
+  std::memcpy(out + kHeaderBytes, source.raw.data(), kKeyBytes);
+  std::memcpy(out + kHeaderBytes + kKeyBytes, destination.raw.data(), kKeyBytes);
+  if (!packet.empty()) std::memcpy(out + kForwardFrameOverhead, packet.data(), packet.size());
+}
+
 // Turns a SendPacket frame into the RecvPacket frame of the same length, in
 // place: the destination's key gives way to the source's.
 inline void RewriteToRecvPacket(std::uint8_t* frame, const core::NodePublic& source) {

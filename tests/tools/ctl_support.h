@@ -30,6 +30,7 @@ struct RunOptions {
 inline Commands TestCommands(const std::string& socket_path) {
   Commands commands;
   commands.serve = [](const ServeFlags&) { return 0; };
+  commands.relay = [](const RelayFlags&) { return 0; };
   commands.configtest = [](const ConfigtestFlags&) { return 0; };
   commands.restore = [](const RestoreFlags& flags) -> core::Result<std::string> {
     return "restored " + flags.file;

@@ -33,9 +33,10 @@ RANKS = {
     "control/app": 15, "control/api": 15,
     "tools/ctl": 16, "bench/lib": 16,
     "tools/serverd": 17,
-    "tools": 18,
-    "bench": 18,
-    "tests": 19,
+    "tools/relayd": 18,
+    "tools": 19,
+    "bench": 19,
+    "tests": 20,
 }
 # Pairs of equal or greater rank that are right all the same: (from, to).
 ALLOWED = {

@@ -12,6 +12,7 @@
 
 #include "core/base/result.h"
 #include "core/base/time.h"
+#include "tools/ctl/derper_flags.h"
 
 namespace ringscale::ctl {
 
@@ -30,6 +31,15 @@ struct ServeFlags {
   std::optional<std::string> log_level;
   std::optional<std::string> socket;
   bool take_over = false;  // from the server that runs on the same data
+};
+
+struct RelayFlags {
+  std::string config;  // a configuration, or derper's key file
+  std::optional<std::string> data_dir;
+  std::optional<std::string> socket;
+  std::optional<std::string> log_level;
+  bool take_over = false;
+  std::vector<GivenFlag> derper;  // flags of derper, in the order of their names' table
 };
 
 struct ConfigtestFlags {
@@ -55,6 +65,7 @@ struct BuildInfo {
 struct Commands {
   // These print for themselves and return the exit code.
   std::function<int(const ServeFlags&)> serve;
+  std::function<int(const RelayFlags&)> relay;
   std::function<int(const ConfigtestFlags&)> configtest;
   // Puts a backup in place; refuses while a server runs on the same data. The
   // result is the text for the operator (one or more lines).

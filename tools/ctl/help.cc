@@ -84,7 +84,9 @@ Options OptionsOf(const CLI::App& app) {
 
 std::string Synopsis(const Tree& tree, const CLI::App& app) {
   std::string out = tree.FullName(app);
-  if (!tree.Listed(app).empty()) return out + " COMMAND [OPTIONS]";
+  if (!tree.Listed(app).empty()) {
+    return out + (tree.action(app) == nullptr ? " COMMAND [OPTIONS]" : " [COMMAND] [OPTIONS]");
+  }
   const Options options = OptionsOf(app);
   for (const bool required : {true, false}) {
     for (const CLI::Option* option : options.flags) {

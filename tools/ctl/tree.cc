@@ -113,6 +113,7 @@ std::vector<const CLI::App*> Tree::Listed(const CLI::App& app) const {
 std::unique_ptr<Tree> BuildTree() {
   auto tree = std::make_unique<Tree>();
   AddServerCommands(*tree);
+  AddRelayCommands(*tree);
   AddUserCommands(*tree);
   AddNodeCommands(*tree);
   AddKeyCommands(*tree);

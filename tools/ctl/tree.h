@@ -78,6 +78,7 @@ class Tree {
 
 // The commands, one function per group.
 void AddServerCommands(Tree& tree);  // serve, configtest, health, version
+void AddRelayCommands(Tree& tree);   // relay
 void AddUserCommands(Tree& tree);    // users
 void AddNodeCommands(Tree& tree);    // nodes
 void AddNodeShow(Tree& tree, CLI::App& nodes);

@@ -79,6 +79,28 @@ struct Config {
     bool operator==(const Derp&) const = default;
   } derp;
 
+  // Of `ringscale relay` only.
+  struct Relay {
+    std::string key_file;             // derper's or ours; empty: in data_dir
+    std::string http_listen = ":80";  // empty: none
+    std::string home;                 // of "/": empty, "blank" or a URL to go to
+    std::vector<std::string> bootstrap_dns_names;
+    std::string mesh_key_file;
+    std::vector<std::string> mesh_with;  // "HOST[:PORT][/DIAL-HOST]"
+    bool verify_clients = false;         // by the tailscaled of this machine
+    std::string tailscaled_socket = "/var/run/tailscale/tailscaled.sock";
+    std::string verify_client_url;
+    bool verify_client_url_fail_open = true;
+    std::uint32_t accept_limit = 0;  // connections per second; 0: any number
+    std::uint32_t accept_burst = 0;
+    std::string rate_config;  // derper's file of receive rates
+    core::Duration tcp_keep_alive = core::Seconds(600);
+    core::Duration tcp_user_timeout = core::Seconds(15);
+    core::Duration tcp_write_timeout = core::Seconds(2);  // 0: none
+    core::Duration drain = core::Seconds(10);
+    bool operator==(const Relay&) const = default;
+  } relay;
+
   struct Dns {
     bool magic_dns = true;
     std::string base_domain = "tailnet.internal";
@@ -150,6 +172,14 @@ struct Config {
 
 // Flags of the command line that override the file and the environment.
 struct ConfigOverrides {
+  // Any key: its value as an environment variable would hold it, and the flag that
+  // errors name.
+  struct Setting {
+    std::string key;
+    std::string value;
+    std::string flag;
+  };
+  std::vector<Setting> settings;  // the flags below win over these
   std::optional<std::string> config_path;
   std::vector<std::string> listen;
   std::optional<std::string> server_url;

@@ -1,10 +1,5 @@
 #include "tools/serverd/relay_probe.h"
 
-#include <netdb.h>
-#include <poll.h>
-#include <sys/socket.h>
-
-#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -13,9 +8,9 @@
 #include <utility>
 
 #include "core/base/bytes.h"
-#include "core/base/fd.h"
 #include "core/tls/aead.h"
 #include "core/tls/client.h"
+#include "tools/serverd/dialled.h"
 
 namespace ringscale::serverd {
 namespace {
@@ -24,79 +19,6 @@ using core::ErrorCode;
 using core::Fail;
 
 constexpr std::string_view kPinPrefix = "sha256-raw:";
-
-// A connected socket whose reads and writes end at the deadline.
-class Dialled {
- public:
-  static core::Result<Dialled> Connect(const RelayTarget& target, core::Instant deadline) {
-    const std::string& address = target.address.empty() ? target.host : target.address;
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* list = nullptr;
-    const int status =
-        getaddrinfo(address.c_str(), std::to_string(target.port).c_str(), &hints, &list);
-    if (status != 0) {
-      return Fail(ErrorCode::kNotFound, address + ": " + gai_strerror(status));
-    }
-    const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(list, &freeaddrinfo);
-    core::Error last{ErrorCode::kUnavailable, address + ": no address"};
-    for (const addrinfo* entry = list; entry != nullptr; entry = entry->ai_next) {
-      core::Fd fd(socket(entry->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-      if (!fd.valid()) continue;
-      Dialled dialled(std::move(fd), deadline);
-      if (connect(dialled.fd_.get(), entry->ai_addr, entry->ai_addrlen) == 0) return dialled;
-      if (errno == EINPROGRESS && dialled.Wait(POLLOUT)) {
-        int error = 0;
-        socklen_t length = sizeof error;
-        getsockopt(dialled.fd_.get(), SOL_SOCKET, SO_ERROR, &error, &length);
-        if (error == 0) return dialled;
-        errno = error;
-      }
-      last = core::FailErrno("connect to " + address + ":" + std::to_string(target.port), errno)
-                 .error();
-    }
-    return std::unexpected(last);
-  }
-
-  core::Result<> Write(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t n = send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (n > 0) {
-        bytes.remove_prefix(static_cast<std::size_t>(n));
-      } else if (errno != EAGAIN || !Wait(POLLOUT)) {
-        return core::FailErrno("send", errno);
-      }
-    }
-    return {};
-  }
-
-  // Some bytes; empty at the end of the stream.
-  core::Result<std::string> Read() {
-    std::string piece(16384, '\0');
-    while (true) {
-      const ssize_t n = recv(fd_.get(), piece.data(), piece.size(), 0);
-      if (n >= 0) {
-        piece.resize(static_cast<std::size_t>(n));
-        return piece;
-      }
-      if (errno != EAGAIN || !Wait(POLLIN)) return core::FailErrno("receive", errno);
-    }
-  }
-
- private:
-  Dialled(core::Fd fd, core::Instant deadline) : fd_(std::move(fd)), deadline_(deadline) {}
-
-  bool Wait(short events) {
-    const auto left = (deadline_ - core::MonotonicNow()).millis();
-    pollfd entry{.fd = fd_.get(), .events = events, .revents = 0};
-    if (left > 0 && poll(&entry, 1, static_cast<int>(left)) > 0) return true;
-    errno = ETIMEDOUT;
-    return false;
-  }
-
-  core::Fd fd_;
-  core::Instant deadline_;
-};
 
 }  // namespace
 
@@ -108,7 +30,8 @@ core::Result<> ProbeRelay(const RelayTarget& target, core::Duration limit) {
   }
   auto context = core::tls::MakeClientContext(settings);
   if (!context) return core::Forward(context);
-  auto socket = Dialled::Connect(target, core::MonotonicNow() + limit);
+  auto socket = Dialled::Connect(target.address.empty() ? target.host : target.address, target.port,
+                                 core::MonotonicNow() + limit);
   if (!socket) return core::Forward(socket);
   auto handshake = core::tls::StartClientHandshake(*context, target.host);
   if (!handshake) return core::Forward(handshake);

@@ -1,25 +1,16 @@
 #include "tools/serverd/server.h"
 
 #include <fcntl.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <condition_variable>
-#include <deque>
 #include <future>
-#include <mutex>
 #include <set>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "core/crypto/key_file.h"
-#include "core/engine/core_dumps.h"
 #include "core/engine/loop_thread.h"
-#include "core/engine/signals.h"
-#include "core/engine/topology.h"
 #include "core/io/probe.h"
 #include "core/net/listener.h"
 #include "core/net/trusted_proxies.h"
@@ -32,9 +23,12 @@
 #include "storage/commit/lmdb_store.h"
 #include "storage/data_dir.h"
 #include "tools/serverd/control_plane.h"
+#include "tools/serverd/front_pool.h"
 #include "tools/serverd/health_board.h"
 #include "tools/serverd/join_url.h"
+#include "tools/serverd/process_events.h"
 #include "tools/serverd/relay_probe.h"
+#include "tools/serverd/run_on.h"
 #include "tools/serverd/settings.h"
 #include "tools/serverd/sockets.h"
 #include "tools/serverd/take_over.h"
@@ -47,7 +41,6 @@ namespace {
 using core::LogInfo;
 using core::LogWarn;
 
-constexpr int kFrontNice = 10;
 constexpr int kControlNice = 10;
 // A connection that says nothing for this long is closed anyway (FrontLimits).
 constexpr core::Duration kFrontDrain = core::Seconds(5);
@@ -55,7 +48,6 @@ constexpr core::Duration kRelayDrain = core::Seconds(1);
 // How long a server that was told to stop may take.
 constexpr core::Duration kPredecessorStop = core::Seconds(60);
 constexpr core::Duration kProbeInterval = core::Seconds(600);
-constexpr std::uint64_t kFilesWanted = 65536;
 
 constexpr const char* kNoiseKeyFile = "noise_private.key";
 constexpr const char* kRelayKeyFile = "derp_private.key";
@@ -70,27 +62,6 @@ std::set<std::string> OwnNames(const Config& config) {
     if (!host.empty()) names.insert(host);
   }
   return names;
-}
-
-// Runs `work` on a loop's thread and waits for it.
-template <class T>
-core::Result<T> RunOn(core::engine::Loop& loop, std::move_only_function<core::Result<T>()> work) {
-  std::promise<core::Result<T>> promise;
-  auto result = promise.get_future();
-  if (!loop.Post([&] { promise.set_value(work()); })) {
-    return core::Fail(core::ErrorCode::kUnavailable, "the thread has ended");
-  }
-  return result.get();
-}
-
-void RunOn(core::engine::Loop& loop, std::move_only_function<void()> work) {
-  std::promise<void> promise;
-  if (loop.Post([&] {
-        work();
-        promise.set_value();
-      })) {
-    promise.get_future().wait();
-  }
 }
 
 core::Result<> CheckSettings(const Config& config) {
@@ -133,8 +104,6 @@ class Server::Impl final : public relay::PresenceListener {
   }
 
  private:
-  enum class Event : unsigned char { kStop, kReload };
-
   core::Result<> Open(Inheritance inheritance);
   core::Result<> OpenStorage(core::Duration wait);
   core::Result<> OpenSockets(std::vector<GivenSocket> given);
@@ -147,13 +116,7 @@ class Server::Impl final : public relay::PresenceListener {
   // How a client would dial our relay now.
   RelayTarget OwnRelay();
   FrontHandlers MakeHandlers();
-  // What a successor gets.
-  std::vector<HandOver::Socket> SocketsToHandOver() const;
-  void UseCertificate(std::shared_ptr<const core::tls::ServerContext> context);
   std::vector<std::pair<std::string, std::string>> BackupFiles() const;
-  void OnSignal(int signal);
-  void Notify(Event event);
-  void DrainFronts();
   void Reload();
   void Stop();
 
@@ -161,10 +124,7 @@ class Server::Impl final : public relay::PresenceListener {
   const Build build_;
   const Reread reread_;
 
-  std::unique_ptr<core::engine::SignalWatcher> signals_;
-  std::mutex events_mutex_;
-  std::condition_variable events_ready_;
-  std::deque<Event> events_;
+  ProcessEvents events_;
 
   std::optional<storage::DataDir> data_dir_;
   std::unique_ptr<storage::LmdbStore> store_;
@@ -184,33 +144,16 @@ class Server::Impl final : public relay::PresenceListener {
   std::unique_ptr<relay::RelayService> relay_;
   std::optional<relay::LoginContext> login_context_;
   std::unique_ptr<WebHandlers> web_;
-  std::unique_ptr<FrontShared> front_shared_;
-  std::unique_ptr<FrontShared> metrics_shared_;
-  struct FrontThread {
-    std::unique_ptr<core::engine::LoopThread> thread;
-    std::unique_ptr<Front> front;
-  };
-  std::vector<FrontThread> fronts_;
-  std::unique_ptr<Front> metrics_front_;
-  std::mutex certificate_mutex_;
-  std::shared_ptr<const core::tls::ServerContext> certificate_;
+  FrontPool fronts_{FrontLimitsOf(config_)};
   std::unique_ptr<RelayProber> prober_;
   bool stopped_ = false;
 };
 
 core::Result<> Server::Impl::Start(Inheritance inheritance) {
-  core::engine::IgnoreBrokenPipes();
   // Signals first: threads inherit the mask.
-  auto signals = core::engine::SignalWatcher::Start({SIGTERM, SIGINT, SIGHUP},
-                                                    [this](int signal) { OnSignal(signal); });
-  if (!signals) return core::Forward(signals);
-  signals_ = std::move(*signals);
-  if (const auto files = core::engine::RaiseFileLimit(); files && *files < kFilesWanted) {
-    LogWarn("serve", "few file descriptors: each client needs one (ulimit -n, LimitNOFILE=)",
-            {{"limit", *files}});
-  }
-  if (!config_.engine.core_dumps) {
-    if (const auto forbidden = core::engine::ForbidCoreDumps(); !forbidden) return forbidden;
+  if (auto started = events_.Start(); !started) return started;
+  if (auto prepared = PrepareProcess("serve", config_.engine.core_dumps); !prepared) {
+    return prepared;
   }
   if (auto settings = CheckSettings(config_); !settings) return settings;
   for (const auto& warning : config_.Warnings()) LogWarn("config", warning);
@@ -293,27 +236,6 @@ void Server::Impl::WarnOfUnreachableName() const {
           {{"server_url", config_.server_url}});
 }
 
-std::vector<HandOver::Socket> Server::Impl::SocketsToHandOver() const {
-  std::vector<HandOver::Socket> list;
-  for (const auto& socket : sockets_.clients) {
-    list.push_back(
-        {.label = {.use = SocketUse::kClients, .address = socket.address}, .fd = socket.fd.get()});
-  }
-  for (const auto& socket : sockets_.stun) {
-    list.push_back(
-        {.label = {.use = SocketUse::kStun, .address = socket.address}, .fd = socket.fd.get()});
-  }
-  if (sockets_.metrics) {
-    list.push_back({.label = {.use = SocketUse::kMetrics, .address = sockets_.metrics->address},
-                    .fd = sockets_.metrics->fd.get()});
-  }
-  list.push_back({.label = {.use = SocketUse::kCommands,
-                            .address = config_.SocketPath(),
-                            .keep_file = sockets_.commands_keep_file},
-                  .fd = control_->command_socket()});
-  return list;
-}
-
 core::Result<> Server::Impl::StartControl() {
   core::engine::LoopThreadOptions options;
   options.loop.name = "control";
@@ -337,11 +259,13 @@ core::Result<> Server::Impl::StartControl() {
     if (relay_) relay_->CloseKey(key);
   };
   parts.use_certificate = [this](std::shared_ptr<const core::tls::ServerContext> context) {
-    UseCertificate(std::move(context));
+    fronts_.SetTlsContext(std::move(context));
   };
   parts.backup_files = [this] { return BackupFiles(); };
-  parts.sockets = [this] { return SocketsToHandOver(); };
-  parts.stop = [this] { Notify(Event::kStop); };
+  parts.sockets = [this] {
+    return HandOver::ListOf(sockets_, control_->command_socket(), config_.SocketPath());
+  };
+  parts.stop = [this] { events_.RequestStop(); };
   auto& loop = control_thread_->loop();
   return RunOn<void>(loop, [&]() -> core::Result<> {
     auto plane = ControlPlane::Create(loop, config_, std::move(*certificate), std::move(parts));
@@ -423,40 +347,17 @@ core::Result<> Server::Impl::StartFronts() {
     }
   };
   web_ = std::make_unique<WebHandlers>(std::move(parts));
-  front_shared_ = std::make_unique<FrontShared>(FrontLimitsOf(config_));
-
   FrontOptions options;
   options.noise_key = &*noise_key_;
   options.trusted_proxies = proxies_;
   options.relay = login_context_ ? &*login_context_ : nullptr;
   options.derp_allow_plain = config_.derp.allow_plain;
-
-  const std::size_t count = config_.engine.fronts != 0
-                                ? config_.engine.fronts
-                                : core::engine::DetectTopology().WorkerCount();
-  for (std::size_t i = 0; i < count; ++i) {
-    core::engine::LoopThreadOptions thread_options;
-    thread_options.loop.name = "front-" + std::to_string(i);
-    thread_options.nice = kFrontNice;
-    auto thread = core::engine::LoopThread::Start(std::move(thread_options));
-    if (!thread) return core::Forward(thread);
-    fronts_.push_back({.thread = std::move(*thread), .front = nullptr});
-    FrontThread& mine = fronts_.back();
-    auto& loop = mine.thread->loop();
-    RunOn(loop, [&] {
-      mine.front = std::make_unique<Front>(loop, *front_shared_, options, MakeHandlers());
-      mine.front->AddMetrics(metrics_);
-    });
-  }
-  {
-    const std::lock_guard lock(certificate_mutex_);
-    for (auto& front : fronts_) front.front->SetTlsContext(certificate_);
-  }
-  for (auto& front : fronts_) {
-    RunOn(front.thread->loop(), [&] {
-      for (const auto& socket : sockets_.clients) front.front->Listen(socket.fd.get());
-    });
-  }
+  if (auto started = fronts_.Start(config_.engine.fronts, options, MakeHandlers(), metrics_);
+      !started)
+    return started;
+  std::vector<int> sockets;
+  for (const auto& socket : sockets_.clients) sockets.push_back(socket.fd.get());
+  fronts_.Listen(std::move(sockets));
   return {};
 }
 
@@ -472,22 +373,17 @@ core::Result<> Server::Impl::StartMetrics() {
                "Relay presence notes that control had no room for.", {},
                [this] { return static_cast<double>(presence_lost_.Value()); });
   if (!sockets_.metrics) return {};
-  metrics_shared_ = std::make_unique<FrontShared>(FrontLimits{.connections = 64});
-  auto& loop = fronts_.front().thread->loop();
-  RunOn(loop, [&] {
-    FrontOptions options;
-    options.noise_key = &*noise_key_;
-    options.trusted_proxies = proxies_;
-    FrontHandlers handlers;
-    handlers.handle = [this](const FrontRequest& request, HttpResponder responder) {
-      web_->HandleMetrics(request, std::move(responder));
-    };
-    handlers.body_limit = [](const core::http::HttpRequest&) { return std::size_t{0}; };
-    handlers.to_control = [](const control::NoiseClient&) { return false; };
-    handlers.to_relay = [](const relay::LoggedInClient&) { return false; };
-    metrics_front_ = std::make_unique<Front>(loop, *metrics_shared_, options, std::move(handlers));
-    metrics_front_->Listen(sockets_.metrics->fd.get());
-  });
+  FrontOptions options;
+  options.noise_key = &*noise_key_;
+  options.trusted_proxies = proxies_;
+  FrontHandlers handlers;
+  handlers.handle = [this](const FrontRequest& request, HttpResponder responder) {
+    web_->HandleMetrics(request, std::move(responder));
+  };
+  handlers.body_limit = [](const core::http::HttpRequest&) { return std::size_t{0}; };
+  handlers.to_control = [](const control::NoiseClient&) { return false; };
+  handlers.to_relay = [](const relay::LoggedInClient&) { return false; };
+  fronts_.AddSideDoor(sockets_.metrics->fd.get(), {.connections = 64}, options, handlers);
   return {};
 }
 
@@ -502,8 +398,7 @@ RelayTarget Server::Impl::OwnRelay() {
   }
   target.address = !config_.derp.ipv4.empty() ? config_.derp.ipv4 : config_.derp.ipv6;
   if (PinBelongsIntoMap(config_)) {
-    const std::lock_guard lock(certificate_mutex_);
-    target.cert_name = "sha256-raw:" + certificate_->leaf_sha256_hex();
+    target.cert_name = "sha256-raw:" + fronts_.tls_context()->leaf_sha256_hex();
   }
   return target;
 }
@@ -533,14 +428,6 @@ core::Result<> Server::Impl::StartProber() {
   return {};
 }
 
-void Server::Impl::UseCertificate(std::shared_ptr<const core::tls::ServerContext> context) {
-  const std::lock_guard lock(certificate_mutex_);
-  certificate_ = std::move(context);
-  for (auto& front : fronts_) {
-    if (front.front) front.front->SetTlsContext(certificate_);
-  }
-}
-
 std::vector<std::pair<std::string, std::string>> Server::Impl::BackupFiles() const {
   std::vector<std::pair<std::string, std::string>> files;
   for (const char* name : {kNoiseKeyFile, kRelayKeyFile, "tls-ca.pem", "tls-ca-key.pem",
@@ -557,28 +444,8 @@ std::vector<std::pair<std::string, std::string>> Server::Impl::BackupFiles() con
   return files;
 }
 
-void Server::Impl::OnSignal(int signal) {
-  Notify(signal == SIGHUP ? Event::kReload : Event::kStop);
-}
-
-void Server::Impl::Notify(Event event) {
-  const std::lock_guard lock(events_mutex_);
-  events_.push_back(event);
-  events_ready_.notify_one();
-}
-
 void Server::Impl::RunUntilSignal() {
-  while (true) {
-    Event event{};
-    {
-      std::unique_lock lock(events_mutex_);
-      events_ready_.wait(lock, [this] { return !events_.empty(); });
-      event = events_.front();
-      events_.pop_front();
-    }
-    if (event == Event::kStop) break;
-    Reload();
-  }
+  events_.Wait([this] { Reload(); });
   Stop();
 }
 
@@ -592,45 +459,11 @@ void Server::Impl::Reload() {
   RunOn(control_thread_->loop(), [&] { control_->Reload(std::move(*fresh)); });
 }
 
-// What the kernel has accepted for us is answered before anything else stops.
-void Server::Impl::DrainFronts() {
-  struct Drain {
-    std::mutex mutex;
-    std::condition_variable done;
-    std::size_t left = 0;
-  };
-  const auto drain = std::make_shared<Drain>();
-  for (auto& front : fronts_) {
-    RunOn(front.thread->loop(), [&] {
-      if (!front.front) return;
-      for (const auto& socket : sockets_.clients) front.front->StopListening(socket.fd.get());
-      {
-        const std::lock_guard lock(drain->mutex);
-        ++drain->left;
-      }
-      front.front->BeginDrain([drain] {
-        const std::lock_guard lock(drain->mutex);
-        --drain->left;
-        drain->done.notify_one();
-      });
-    });
-  }
-  if (metrics_front_) {
-    RunOn(fronts_.front().thread->loop(), [&] {
-      metrics_front_->StopListening(sockets_.metrics->fd.get());
-      metrics_front_.reset();
-    });
-  }
-  std::unique_lock lock(drain->mutex);
-  drain->done.wait_for(lock, std::chrono::milliseconds(kFrontDrain.millis()),
-                       [&] { return drain->left == 0; });
-}
-
 void Server::Impl::Stop() {
   if (std::exchange(stopped_, true)) return;
   LogInfo("serve", "stopping");
   prober_.reset();
-  DrainFronts();
+  fronts_.Drain(kFrontDrain);
   if (relay_) relay_->Stop(kRelayDrain);
   if (control_) {
     std::promise<void> flushed;
@@ -640,17 +473,14 @@ void Server::Impl::Stop() {
   }
   // The store's last completions are posted to the control loop: it goes last.
   if (store_) store_->Close();
-  for (auto& front : fronts_) {
-    RunOn(front.thread->loop(), [&] { front.front.reset(); });
-    front.thread->Stop();
-  }
+  fronts_.Stop();
   if (control_thread_) {
     RunOn(control_thread_->loop(), [&] { control_.reset(); });
     control_thread_->Stop();
   }
-  for (auto& front : fronts_) front.thread->Join();
+  fronts_.Join();
   if (control_thread_) control_thread_->Join();
-  signals_.reset();
+  events_.End();
   LogInfo("serve", "stopped");
   core::FlushLog();
 }

@@ -20,7 +20,8 @@ using core::net::ParseListenAddress;
 constexpr std::pair<SocketUse, std::string_view> kUses[] = {{SocketUse::kClients, "clients"},
                                                             {SocketUse::kStun, "stun"},
                                                             {SocketUse::kMetrics, "metrics"},
-                                                            {SocketUse::kCommands, "commands"}};
+                                                            {SocketUse::kCommands, "commands"},
+                                                            {SocketUse::kHttp, "http"}};
 
 // The kernel takes the sockets of a process that was killed apart in the background
 // when io_uring was using them: for a moment its addresses stay taken.
@@ -154,8 +155,9 @@ std::vector<GivenSocket> FromActivation(std::vector<core::net::InheritedSocket> 
     SocketLabel label;
     switch (socket.kind) {
       case Kind::kTcpListener:
-        label.use =
-            socket.name == TextOf(SocketUse::kMetrics) ? SocketUse::kMetrics : SocketUse::kClients;
+        for (const SocketUse use : {SocketUse::kMetrics, SocketUse::kHttp}) {
+          if (socket.name == TextOf(use)) label.use = use;
+        }
         label.address = AddressText(socket.local);
         break;
       case Kind::kUdp:
@@ -189,16 +191,17 @@ void NameActivated(const std::vector<SocketLabel>& activated, Config& config) {
   if (auto metrics = named(SocketUse::kMetrics); !metrics.empty()) {
     config.metrics.listen = metrics.front();
   }
+  if (auto http = named(SocketUse::kHttp); !http.empty()) config.relay.http_listen = http.front();
   if (auto commands = named(SocketUse::kCommands); !commands.empty()) {
     config.unix_socket.path = commands.front();
   }
 }
 
-core::Result<ServerSockets> OpenServerSockets(const Config& config,
-                                              std::vector<GivenSocket> given) {
+core::Result<ServerSockets> OpenServerSockets(const Config& config, std::vector<GivenSocket> given,
+                                              ServerRole role) {
   ServerSockets sockets;
   if (auto opened = OpenForClients(config, given, sockets); !opened) return core::Forward(opened);
-  if (config.derp.enabled) {
+  if (config.derp.enabled || role == ServerRole::kRelay) {
     for (const auto& text : config.derp.stun_listen) {
       auto listening = TakeOrOpen(given, SocketUse::kStun, text, "derp.stun_listen");
       if (!listening) return core::Forward(listening);
@@ -210,6 +213,12 @@ core::Result<ServerSockets> OpenServerSockets(const Config& config,
         TakeOrOpen(given, SocketUse::kMetrics, config.metrics.listen, "metrics.listen");
     if (!listening) return core::Forward(listening);
     sockets.metrics = std::move(*listening);
+  }
+  if (role == ServerRole::kRelay && !config.relay.http_listen.empty()) {
+    auto listening =
+        TakeOrOpen(given, SocketUse::kHttp, config.relay.http_listen, "relay.http_listen");
+    if (!listening) return core::Forward(listening);
+    sockets.http = std::move(*listening);
   }
   if (auto opened = OpenForCommands(config, given, sockets); !opened) return core::Forward(opened);
   return sockets;

@@ -17,7 +17,7 @@
 namespace ringscale::serverd {
 
 // What a socket is for.
-enum class SocketUse : std::uint8_t { kClients, kStun, kMetrics, kCommands };
+enum class SocketUse : std::uint8_t { kClients, kStun, kMetrics, kCommands, kHttp };
 std::string_view TextOf(SocketUse use);
 std::optional<SocketUse> SocketUseOf(std::string_view text);
 
@@ -34,7 +34,8 @@ struct GivenSocket {
 };
 
 // What systemd's sockets are for: TCP for clients (or metrics, when its unit says
-// FileDescriptorName=metrics), UDP for STUN, Unix for commands.
+// FileDescriptorName=metrics; or a relay's plain HTTP, with "http"), UDP for STUN, Unix for
+// commands.
 std::vector<GivenSocket> FromActivation(std::vector<core::net::InheritedSocket> activated);
 // Makes the configuration name these sockets where it would name addresses of its
 // own: who starts the server by sockets has said there where it listens.
@@ -48,15 +49,20 @@ struct ServerSockets {
   std::vector<Listening> clients;  // TCP: TLS and plain HTTP on each
   std::vector<Listening> stun;
   std::optional<Listening> metrics;
+  std::optional<Listening> http;  // a dedicated relay's plain HTTP
   std::optional<core::net::UnixListener> commands;
   bool commands_keep_file = false;  // SocketLabel::keep_file
   std::uint16_t http_port = 0;      // of the first one that is not 443
   bool https_443 = false;
 };
 
+// What a process serves: what it opens differs.
+enum class ServerRole : std::uint8_t { kServe, kRelay };
+
 // Every socket that the configuration names: a given one where use and address
 // are the same, else opened. Given ones that it does not name are closed. Before
 // threads start.
-core::Result<ServerSockets> OpenServerSockets(const Config& config, std::vector<GivenSocket> given);
+core::Result<ServerSockets> OpenServerSockets(const Config& config, std::vector<GivenSocket> given,
+                                              ServerRole role = ServerRole::kServe);
 
 }  // namespace ringscale::serverd

@@ -134,6 +134,23 @@ HandOver::HandOver(core::engine::Loop& loop, std::function<std::vector<Socket>()
                    std::function<void()> stop)
     : loop_(loop), sockets_(std::move(sockets)), stop_(std::move(stop)) {}
 
+std::vector<HandOver::Socket> HandOver::ListOf(const ServerSockets& sockets, int commands,
+                                               const std::string& commands_path) {
+  std::vector<Socket> list;
+  const auto add = [&](SocketUse use, const ServerSockets::Listening& socket) {
+    list.push_back({.label = {.use = use, .address = socket.address}, .fd = socket.fd.get()});
+  };
+  for (const auto& socket : sockets.clients) add(SocketUse::kClients, socket);
+  for (const auto& socket : sockets.stun) add(SocketUse::kStun, socket);
+  if (sockets.metrics) add(SocketUse::kMetrics, *sockets.metrics);
+  if (sockets.http) add(SocketUse::kHttp, *sockets.http);
+  list.push_back({.label = {.use = SocketUse::kCommands,
+                            .address = commands_path,
+                            .keep_file = sockets.commands_keep_file},
+                  .fd = commands});
+  return list;
+}
+
 HandOver::~HandOver() {
   if (stream_.value != 0) loop_.Close(stream_);
 }

@@ -52,6 +52,11 @@ class HandOver final : public core::engine::StreamHandler {
     int fd = -1;  // stays the server's
   };
 
+  // All of a server's sockets. `commands` is its socket for commands, which lies at
+  // `commands_path`.
+  static std::vector<Socket> ListOf(const ServerSockets& sockets, int commands,
+                                    const std::string& commands_path);
+
   // `sockets` says what there is to hand over; `stop` makes the server stop.
   HandOver(core::engine::Loop& loop, std::function<std::vector<Socket>()> sockets,
            std::function<void()> stop);

@@ -134,6 +134,29 @@ bool IsHttpUrl(std::string_view text) {
   return false;
 }
 
+bool IsHttpUrlOrEmpty(std::string_view text) {
+  return text.empty() || IsHttpUrl(text);
+}
+
+bool IsHomePage(std::string_view text) {
+  return text == "blank" || IsHttpUrlOrEmpty(text);
+}
+
+bool IsMeshPeer(std::string_view text) {
+  // One of each side: what a URL may name as its authority.
+  const auto is_host = [](std::string_view host) {
+    return !host.empty() && host.find('/') == std::string_view::npos &&
+           ParseServerUrl("https://" + std::string(host)).has_value();
+  };
+  const auto slash = text.find('/');
+  return is_host(text.substr(0, slash)) &&
+         (slash == std::string_view::npos || is_host(text.substr(slash + 1)));
+}
+
+bool IsListenAddressOrNone(std::string_view text) {
+  return text.empty() || core::net::ParseListenAddress(text).has_value();
+}
+
 bool IsNameserver(std::string_view text) {
   return core::IpAddress::Parse(text).has_value() || IsHttpUrl(text);
 }
@@ -197,6 +220,9 @@ void CheckKeysTogether(
   if (!IsSocketPathOrEmpty(config.SocketPath())) {
     report("data_dir", "the socket's path " + config.SocketPath() +
                            " is longer than 107 bytes: give unix_socket.path");
+  }
+  if (!config.relay.mesh_with.empty() && config.relay.mesh_key_file.empty()) {
+    report("relay.mesh_with", "a mesh needs its key: give relay.mesh_key_file");
   }
   if (config.limits.pending_registrations_per_source > config.limits.pending_registrations) {
     report("limits.pending_registrations_per_source",

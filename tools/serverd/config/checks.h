@@ -15,6 +15,10 @@ bool IsDomainNameOrEmpty(std::string_view text);
 bool IsHostOrEmpty(std::string_view text);       // domain name or bare IP address
 bool IsServerUrlOrEmpty(std::string_view text);  // scheme, host, port; no more
 bool IsHttpUrl(std::string_view text);
+bool IsHttpUrlOrEmpty(std::string_view text);
+bool IsHomePage(std::string_view text);  // "", "blank" or a URL
+bool IsMeshPeer(std::string_view text);  // "HOST[:PORT][/DIAL-HOST[:PORT]]"
+bool IsListenAddressOrNone(std::string_view text);
 bool IsNameserver(std::string_view text);
 bool IsIpv4OrEmpty(std::string_view text);
 bool IsIpv6OrEmpty(std::string_view text);

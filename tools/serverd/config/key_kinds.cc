@@ -103,6 +103,13 @@ Key ListKey(std::string_view path, Get<std::vector<std::string>> get, std::strin
           [=](Config& config) { return ShowList(get(config)); }};
 }
 
+Key CountKey(std::string_view path, Get<std::uint32_t> get, std::int64_t min,
+             std::string_view doc) {
+  constexpr std::int64_t kMany = 1'000'000'000;
+  return NumberKey(path, get, min, kMany, min == 0 ? "a number from 0 on" : "a number from 1 on",
+                   doc);
+}
+
 Key PrefixKey(std::string_view path, Get<std::optional<core::IpPrefix>> get,
               core::IpAddress::Family family, std::uint8_t min_length, std::uint8_t max_length,
               std::string_view expected, std::string_view doc) {

@@ -21,6 +21,9 @@ template <class T>
 using Get = T& (*)(Config&);
 using IsValid = bool (*)(std::string_view);
 
+// A member of the configuration as the makers below take it.
+#define RINGSCALE_MEMBER(name) [](Config& config) -> decltype((config.name)) { return config.name; }
+
 inline bool IsAnything(std::string_view) {
   return true;
 }
@@ -46,8 +49,13 @@ Key PrefixKey(std::string_view path, Get<std::optional<core::IpPrefix>> get,
 // Keys with a form of their own.
 Key ListenKey();
 Key TrustedProxiesKey();
+// All of section "relay".
+std::vector<Key> RelayKeys();
 Key SplitDnsKey();
 Key ExtraRecordsKey();
+
+// From `min` (0 or 1) to very many.
+Key CountKey(std::string_view path, Get<std::uint32_t> get, std::int64_t min, std::string_view doc);
 
 template <class T>
 Key NumberKey(std::string_view path, Get<T> get, std::int64_t min, std::int64_t max,

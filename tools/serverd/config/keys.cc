@@ -1,6 +1,7 @@
 #include "tools/serverd/config/keys.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -10,28 +11,12 @@
 namespace ringscale::serverd {
 namespace {
 
-bool IsListenAddressOrNone(std::string_view text) {
-  return text.empty() || IsListenAddress(text);
-}
-
-// A member as the lambda that the makers above take.
-#define RINGSCALE_MEMBER(name) [](Config& config) -> decltype((config.name)) { return config.name; }
-
-constexpr std::int64_t kMany = 1'000'000'000;
-constexpr std::string_view kCount = "a number from 1 on";
-constexpr std::string_view kCountOrNone = "a number from 0 on";
-
-Key CountKey(std::string_view path, Get<std::uint32_t> get, std::int64_t min,
-             std::string_view doc) {
-  return NumberKey(path, get, min, kMany, min == 0 ? kCountOrNone : kCount, doc);
-}
-
 std::vector<Key> MakeKeys() {
   using core::LogFormat;
   using core::LogLevel;
   using Family = core::IpAddress::Family;
   using Io = Config::Engine::Io;
-  return {
+  std::vector<Key> keys = {
       ListenKey(),
       TextKey("server_url", RINGSCALE_MEMBER(server_url),
               "The URL by which clients reach the server: what they pass to\n"
@@ -212,8 +197,12 @@ std::vector<Key> MakeKeys() {
       SizeKey("store.max_size", RINGSCALE_MEMBER(store.max_bytes), std::uint64_t{16} << 20,
               "a size of at least \"16MiB\"", "How far the database may grow."),
   };
+  // After the keys of "derp".
+  auto relay = RelayKeys();
+  const auto dns = std::ranges::find(keys, "dns.magic_dns", &Key::path);
+  keys.insert(dns, std::make_move_iterator(relay.begin()), std::make_move_iterator(relay.end()));
+  return keys;
 }
-#undef RINGSCALE_MEMBER
 
 constexpr Section kSections[] = {
     {"unix_socket", "The command line's way to the server."},
@@ -221,6 +210,9 @@ constexpr Section kSections[] = {
     {"metrics", "Figures for monitoring."},
     {"tls", "Certificates."},
     {"derp", "Relays."},
+    {"relay",
+     "A dedicated relay: ringscale relay. It uses derp.host, derp.stun_listen,\n"
+     "derp.allow_plain and the sections tls, limits and engine, too."},
     {"dns", "Names in the tailnet."},
     {"dns.nameservers", "IP addresses or DNS-over-HTTPS URLs."},
     {"prefixes", "Addresses of the tailnet. Nodes keep those they have."},

@@ -181,6 +181,9 @@ core::Result<Config> LoadConfigIn(const ConfigOverrides& overrides,
     loader.AddFile(*text, path);
   }
   loader.AddEnvironment(surroundings.environment);
+  for (const auto& setting : overrides.settings) {
+    loader.SetFlag(setting.key, setting.value, setting.flag);
+  }
   if (!overrides.listen.empty()) {
     Value list;
     list.kind = Value::Kind::kList;

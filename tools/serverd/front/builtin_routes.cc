@@ -62,13 +62,13 @@ http::HttpResponse Key(const http::HttpRequest& request, const core::MachinePubl
 
 }  // namespace
 
-std::optional<http::HttpResponse> AnswerBuiltin(const http::HttpRequest& request,
-                                                const core::MachinePublic& noise_key) {
+std::optional<http::HttpResponse> AnswerBuiltin(
+    const http::HttpRequest& request, const std::optional<core::MachinePublic>& noise_key) {
   if (request.path == "/derp/probe" || request.path == "/derp/latency-check") {
     return Probe(request);
   }
   if (request.path == "/generate_204") return Generate204(request);
-  if (request.path == "/key") return Key(request, noise_key);
+  if (request.path == "/key" && noise_key) return Key(request, *noise_key);
   return std::nullopt;
 }
 

@@ -12,7 +12,7 @@ namespace ringscale::serverd {
 
 // /derp/probe, /derp/latency-check, /generate_204, /key. nullopt: not one of
 // these paths.
-std::optional<core::http::HttpResponse> AnswerBuiltin(const core::http::HttpRequest& request,
-                                                      const core::MachinePublic& noise_key);
+std::optional<core::http::HttpResponse> AnswerBuiltin(
+    const core::http::HttpRequest& request, const std::optional<core::MachinePublic>& noise_key);
 
 }  // namespace ringscale::serverd

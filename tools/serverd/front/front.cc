@@ -67,7 +67,9 @@ Front::Front(core::engine::Loop& loop, FrontShared& shared, const FrontOptions& 
       shared_(shared),
       options_(options),
       handlers_(std::move(handlers)),
-      noise_public_(options.noise_key->PublicAs<core::MachinePublic>()),
+      noise_public_(options.noise_key == nullptr
+                        ? std::nullopt
+                        : std::optional(options.noise_key->PublicAs<core::MachinePublic>())),
       gate_(shared.limits.handshakes),
       heap_trim_(loop, shared.limits.heap_trim,
                  [this] {
@@ -107,6 +109,10 @@ void Front::SetTlsContext(std::shared_ptr<const core::tls::ServerContext> contex
 
 void Front::Accept(core::Fd fd, const core::SocketAddress& peer) {
   stats_.accepted.Add();
+  if (!shared_.accepts.Take(loop_.Now())) {
+    stats_.accept_limit.Add();
+    return;
+  }
   if (shared_.connections.fetch_add(1) >= shared_.limits.connections) {
     shared_.connections.fetch_sub(1);
     stats_.full.Add();
@@ -208,6 +214,18 @@ HttpResponder Front::MakeResponder(const FrontConnection& connection, std::uint6
   return HttpResponder(handle_, connection.id(), request);
 }
 
+FrontHandlers::AdmitAnswer Front::MakeAdmitAnswer(const FrontConnection& connection) {
+  return [handle = handle_, id = connection.id()](bool allow) {
+    const std::lock_guard lock(handle->mutex);
+    if (handle->loop == nullptr) return;
+    // When the queue is full the connection ends by its deadline.
+    (void)handle->loop->Post([handle, id, allow] {
+      if (handle->front == nullptr) return;
+      if (const auto found = handle->front->Find(id)) found->Admit(allow);
+    });
+  };
+}
+
 std::size_t Front::BodyLimit(const core::http::HttpRequest& head) const {
   return handlers_.body_limit ? handlers_.body_limit(head) : shared_.limits.body_bytes;
 }
@@ -240,6 +258,7 @@ void Front::AddMetrics(core::MetricsRegistry& registry) const {
             {{"reason", std::move(reason)}}, value);
   };
   ended("full", stats_.full);
+  ended("accept_limit", stats_.accept_limit);
   ended("source_limit", stats_.source_limit);
   ended("first_byte_late", stats_.first_byte_late);
   ended("head_late", stats_.head_late);

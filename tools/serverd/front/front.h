@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -28,6 +29,7 @@
 #include "core/tls/handshake.h"
 #include "relay/app/ports.h"
 #include "relay/login/server_login.h"
+#include "tools/serverd/front/accept_rate.h"
 #include "tools/serverd/front/handshake_gate.h"
 #include "tools/serverd/front/heap_trim.h"
 #include "tools/serverd/front/source_limits.h"
@@ -87,6 +89,10 @@ struct FrontHandlers {
   // client is closed then.
   std::function<bool(control::NoiseClient)> to_control;
   std::function<bool(relay::LoggedInClient)> to_relay;
+  // Decides about a relay client where the login context asks. The answer may come
+  // from any thread, once; without one the client's login deadline ends it.
+  using AdmitAnswer = std::move_only_function<void(bool allow)>;
+  std::function<void(const core::NodePublic&, const core::SocketAddress&, AdmitAnswer)> admit;
 };
 
 struct FrontLimits {
@@ -95,6 +101,10 @@ struct FrontLimits {
   HandshakeGate::Limits handshakes;
   HeapTrim::Limits heap_trim;
   std::size_t handshakes_per_turn = 4;
+  // Connections accepted per second, of all fronts together; beyond it they are
+  // closed at once. 0: any number.
+  double accepts_per_second = 0;
+  double accept_burst = 0;
   core::Duration first_byte = core::Seconds(5);
   core::Duration head = core::Seconds(10);     // TLS and the HTTP head, from the first byte
   core::Duration preface = core::Seconds(10);  // from the upgrade to what authenticates
@@ -108,18 +118,22 @@ struct FrontLimits {
 // What all fronts of a process share. Thread-safe.
 struct FrontShared {
   explicit FrontShared(const FrontLimits& front_limits)
-      : limits(front_limits), sources(front_limits.sources) {}
+      : limits(front_limits),
+        sources(front_limits.sources),
+        accepts(front_limits.accepts_per_second, front_limits.accept_burst) {}
 
   const FrontLimits limits;
   SourceLimits sources;
+  AcceptRate accepts;
   std::atomic<std::size_t> connections{0};
 };
 
 struct FrontOptions {
-  const core::PrivateKey* noise_key = nullptr;  // required
+  const core::PrivateKey* noise_key = nullptr;  // null: no control plane here
   core::net::TrustedProxies trusted_proxies;
   const relay::LoginContext* relay = nullptr;  // null: no relay here
   bool derp_allow_plain = false;
+  bool derp_paths = true;  // false: /derp and the probes go to the handler
 };
 
 struct FrontStats {
@@ -129,6 +143,7 @@ struct FrontStats {
   core::Counter handed_to_relay;
   // Why connections ended otherwise.
   core::Counter full;  // the bound of all connections
+  core::Counter accept_limit;
   core::Counter source_limit;
   core::Counter first_byte_late;
   core::Counter head_late;
@@ -187,6 +202,7 @@ class Front {
   void WantTurn(FrontConnection& connection, bool takes_place);
   void EndTurn(FrontConnection& connection);
   void Remove(FrontConnection& connection);
+  FrontHandlers::AdmitAnswer MakeAdmitAnswer(const FrontConnection& connection);
   HttpResponder MakeResponder(const FrontConnection& connection, std::uint64_t request);
   [[nodiscard]] std::size_t BodyLimit(const core::http::HttpRequest& head) const;
 
@@ -200,7 +216,7 @@ class Front {
   FrontShared& shared_;
   const FrontOptions options_;
   const FrontHandlers handlers_;
-  const core::MachinePublic noise_public_;
+  const std::optional<core::MachinePublic> noise_public_;
   std::atomic<std::shared_ptr<const core::tls::ServerContext>> tls_context_;
   core::tls::AeadPool pool_;
   FrontStats stats_;

@@ -150,6 +150,9 @@ void FrontConnection::OnPlaintext(core::MutableBytes bytes) {
     case State::kDerpLogin:
       FeedLogin(bytes);
       return;
+    case State::kDerpAsking:
+      (void)derp_->login->Feed(bytes);
+      return;
     case State::kHandOver:
       if (derp_ != nullptr) {
         derp_->client.plaintext.insert(derp_->client.plaintext.end(), bytes.begin(), bytes.end());
@@ -186,7 +189,7 @@ void FrontConnection::FinishInput() {
   if (state_ == State::kHandOver) {
     TryHandOver();
   } else if (state_ == State::kAnswering || state_ == State::kFlushing ||
-             state_ == State::kNoiseWaiting) {
+             state_ == State::kNoiseWaiting || state_ == State::kDerpAsking) {
     Pause();
   }
 }
@@ -239,11 +242,11 @@ void FrontConnection::OnHead() {
            front_.stats_.source_limit);
     return;
   }
-  if (request.path == "/ts2021") {
+  if (request.path == "/ts2021" && front_.noise_public_) {
     StartNoise();
     return;
   }
-  if (request.path == "/derp") {
+  if (request.path == "/derp" && front_.options_.derp_paths) {
     StartDerp();
     return;
   }
@@ -282,7 +285,9 @@ bool FrontConnection::CountSource() {
 void FrontConnection::Dispatch() {
   state_ = State::kAnswering;
   front_.stats_.requests.Add();
-  if (auto answer = AnswerBuiltin(parser_.request(), front_.noise_public_)) {
+  const bool ours = front_.options_.derp_paths || !parser_.request().path.starts_with("/derp");
+  auto answer = ours ? AnswerBuiltin(parser_.request(), front_.noise_public_) : std::nullopt;
+  if (answer) {
     SendResponse(std::move(*answer));
     return;
   }

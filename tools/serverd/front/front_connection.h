@@ -25,6 +25,8 @@ class FrontConnection final : public core::engine::StreamHandler,
   void RunHandshake();
   // The answer to the request of that number; a late one changes nothing.
   void Answer(std::uint64_t request, core::http::HttpResponse response);
+  // The answer to its login; a late one changes nothing.
+  void Admit(bool allow);
   // Closes at once. Safe at any time.
   void Close(core::Counter* reason);
   void Drain();
@@ -47,7 +49,8 @@ class FrontConnection final : public core::engine::StreamHandler,
     kNoiseWaiting,  // for its turn
     kNoiseRecord,   // for the client's first record
     kDerpLogin,
-    kHandOver,  // as soon as the last bytes are with the kernel
+    kDerpAsking,  // somebody decides about the client
+    kHandOver,    // as soon as the last bytes are with the kernel
     kEnded,
   };
   struct NoiseState {
@@ -89,6 +92,7 @@ class FrontConnection final : public core::engine::StreamHandler,
   void FeedRecords(core::Bytes bytes);
   void StartDerp();
   void FeedLogin(core::Bytes bytes);
+  void FinishLogin();
   void TryHandOver();
 
   void SendPlain(std::string_view bytes);

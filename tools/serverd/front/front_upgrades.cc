@@ -172,6 +172,28 @@ void FrontConnection::FeedLogin(core::Bytes bytes) {
     return;
   }
   if (*status == relay::ServerLogin::Status::kNeedMore) return;
+  if (*status == relay::ServerLogin::Status::kAsk) {
+    state_ = State::kDerpAsking;
+    SetDeadline(relay::kLoginDeadline, front_.stats_.preface_late);
+    front_.handlers_.admit(derp_->login->key(), origin_.address, front_.MakeAdmitAnswer(*this));
+    return;
+  }
+  FinishLogin();
+}
+
+void FrontConnection::Admit(bool allow) {
+  if (state_ != State::kDerpAsking) return;
+  const auto self = shared_from_this();
+  if (!allow) {
+    Close(&front_.stats_.derp_failed);
+    return;
+  }
+  derp_->login->Admit();
+  FinishLogin();
+  if (state_ == State::kHandOver) TryHandOver();
+}
+
+void FrontConnection::FinishLogin() {
   state_ = State::kHandOver;
   SendPlain(derp_->login->TakeOutput());
   derp_->client = derp_->login->TakeClient();

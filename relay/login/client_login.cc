@@ -1,4 +1,4 @@
-#include "bench/lib/derp_login.h"
+#include "relay/login/client_login.h"
 
 #include <algorithm>
 #include <cstring>
@@ -7,24 +7,28 @@
 #include "core/crypto/box.h"
 #include "relay/wire/frame_writer.h"
 
-namespace ringscale::bench {
+namespace ringscale::relay {
 namespace {
 
 // No relay's answer to the upgrade comes near.
 constexpr std::size_t kLongestHead = 8192;
-constexpr std::string_view kClientInfo = R"({"version":2,"CanAckPings":true})";
 
 }  // namespace
 
-DerpLogin::DerpLogin(const RelayTarget& target, std::shared_ptr<const core::tls::ClientContext> tls,
-                     const core::PrivateKey& key, core::tls::AeadPool& pool)
-    : target_(target), key_(key), pool_(pool), context_(std::move(tls)) {}
+ClientLogin::ClientLogin(ClientLoginOptions options,
+                         std::shared_ptr<const core::tls::ClientContext> tls,
+                         const core::PrivateKey& key, core::tls::AeadPool& pool)
+    : options_(std::move(options)),
+      key_(key),
+      pool_(pool),
+      tls_(tls != nullptr),
+      context_(std::move(tls)) {}
 
-core::Result<DerpLogin::Status> DerpLogin::Feed(core::MutableBytes bytes) {
+core::Result<ClientLogin::Status> ClientLogin::Feed(core::MutableBytes bytes) {
   core::Result<> fed;
   if (stage_ == Stage::kStart) {
-    if (target_.tls) {
-      auto handshake = core::tls::StartClientHandshake(context_, target_.server_name);
+    if (tls_) {
+      auto handshake = core::tls::StartClientHandshake(context_, options_.server_name);
       if (!handshake) return core::Forward(handshake);
       handshake_ = std::move(*handshake);
       context_.reset();
@@ -47,7 +51,7 @@ core::Result<DerpLogin::Status> DerpLogin::Feed(core::MutableBytes bytes) {
   return stage_ == Stage::kDone ? Status::kDone : Status::kNeedMore;
 }
 
-core::Result<> DerpLogin::FeedTls(core::MutableBytes bytes) {
+core::Result<> ClientLogin::FeedTls(core::MutableBytes bytes) {
   const auto status = handshake_->Feed(bytes);
   output_ += handshake_->TakeOutput();
   if (!status) return core::Fail(status.error().code, status.error().message);
@@ -62,18 +66,18 @@ core::Result<> DerpLogin::FeedTls(core::MutableBytes bytes) {
   return SendRequest();
 }
 
-core::Result<> DerpLogin::SendRequest() {
+core::Result<> ClientLogin::SendRequest() {
   stage_ = Stage::kHead;
-  return Send("GET /derp HTTP/1.1\r\nHost: " + target_.host +
-              "\r\nUser-Agent: ringscale-bench\r\nConnection: Upgrade\r\nUpgrade: DERP\r\n\r\n");
+  return Send("GET /derp HTTP/1.1\r\nHost: " + options_.host +
+              "\r\nUser-Agent: ringscale\r\nConnection: Upgrade\r\nUpgrade: DERP\r\n\r\n");
 }
 
-core::Result<> DerpLogin::Send(std::string_view plaintext) {
+core::Result<> ClientLogin::Send(std::string_view plaintext) {
   const std::string_view pieces[] = {plaintext};
   return transport_.Seal(pool_, pieces, output_);
 }
 
-core::Result<> DerpLogin::FeedPlaintext(core::Bytes bytes) {
+core::Result<> ClientLogin::FeedPlaintext(core::Bytes bytes) {
   received_.insert(received_.end(), bytes.begin(), bytes.end());
   if (stage_ == Stage::kHead) {
     const std::string_view text = core::AsText(received_);
@@ -95,10 +99,10 @@ core::Result<> DerpLogin::FeedPlaintext(core::Bytes bytes) {
   while (stage_ != Stage::kDone) {
     const auto step = reader_.Next(received_);
     core::Result<> handled;
-    if (step.status == relay::ClientFrameReader::Status::kBadLength) {
+    if (step.status == ClientFrameReader::Status::kBadLength) {
       return core::Fail(core::ErrorCode::kInvalid, "a frame of impossible length");
     }
-    const bool whole = step.status == relay::ClientFrameReader::Status::kFrame;
+    const bool whole = step.status == ClientFrameReader::Status::kFrame;
     if (whole) handled = OnFrame(step.frame);
     received_.erase(received_.begin(),
                     received_.begin() + static_cast<std::ptrdiff_t>(step.consumed));
@@ -107,40 +111,43 @@ core::Result<> DerpLogin::FeedPlaintext(core::Bytes bytes) {
   return {};
 }
 
-core::Result<> DerpLogin::OnFrame(const relay::FrameView& frame) {
+core::Result<> ClientLogin::OnFrame(const FrameView& frame) {
   const core::Bytes payload = frame.payload();
   if (stage_ == Stage::kServerInfo) {
-    if (frame.type == relay::FrameType::kServerInfo) stage_ = Stage::kDone;
+    if (frame.type == FrameType::kServerInfo) stage_ = Stage::kDone;
     return {};
   }
-  if (frame.type != relay::FrameType::kServerKey ||
-      payload.size() < relay::kMagicBytes + relay::kKeyBytes ||
-      std::memcmp(payload.data(), relay::kServerKeyMagic, relay::kMagicBytes) != 0) {
+  if (frame.type != FrameType::kServerKey || payload.size() < kMagicBytes + kKeyBytes ||
+      std::memcmp(payload.data(), kServerKeyMagic, kMagicBytes) != 0) {
     return core::Fail(core::ErrorCode::kInvalid, "no ServerKey: not a DERP server");
   }
-  std::array<std::uint8_t, relay::kKeyBytes> server;
-  std::copy_n(payload.begin() + relay::kMagicBytes, relay::kKeyBytes, server.begin());
-  const auto box = core::SealBox(key_, server, kClientInfo);
+  std::copy_n(payload.begin() + kMagicBytes, kKeyBytes, server_key_.raw.begin());
+  const auto box = core::SealBox(key_, server_key_.raw, options_.client_info);
   if (!box) return core::Fail(core::ErrorCode::kInvalid, "the relay's key is of low order");
   const auto ours = key_.PublicRaw();
-  std::string info(relay::kHeaderBytes, '\0');
-  relay::WriteHeader(reinterpret_cast<std::uint8_t*>(info.data()), relay::FrameType::kClientInfo,
-                     static_cast<std::uint32_t>(ours.size() + box->size()));
+  std::string info(kHeaderBytes, '\0');
+  WriteHeader(reinterpret_cast<std::uint8_t*>(info.data()), FrameType::kClientInfo,
+              static_cast<std::uint32_t>(ours.size() + box->size()));
   info += core::AsText(ours);
   info += *box;
+  if (options_.watch) {
+    std::uint8_t watch[kHeaderBytes];
+    WriteHeader(watch, FrameType::kWatchConns, 0);
+    info += core::AsText(watch);
+  }
   stage_ = Stage::kServerInfo;
   return Send(info);
 }
 
-std::string DerpLogin::TakeOutput() {
+std::string ClientLogin::TakeOutput() {
   return std::exchange(output_, {});
 }
 
-DerpLogin::Established DerpLogin::Take() {
+ClientLogin::Established ClientLogin::Take() {
   Established out;
   out.plaintext = std::move(received_);
-  if (target_.tls) out.tls = transport_.ReleaseKeys(out.ciphertext);
+  if (tls_) out.tls = transport_.ReleaseKeys(out.ciphertext);
   return out;
 }
 
-}  // namespace ringscale::bench
+}  // namespace ringscale::relay
