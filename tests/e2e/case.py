@@ -15,6 +15,7 @@ TRANSFER = pathlib.Path(__file__).resolve().parent / "transfer.py"
 class Set(unittest.TestCase):
     maxDiff = None
     versions = ()  # client releases that the set needs
+    programs = ()  # what it needs of them besides tailscale and tailscaled
 
     @classmethod
     def setUpClass(cls):

@@ -120,6 +120,68 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class Relay:
+    """`ringscale relay` on a host of the lab; with `as_derper` started under the name
+    derper with Go's flags, with `program` another program of that command line."""
+
+    def __init__(self, host, *flags, as_derper=False, program=None, env=None):
+        self.host = host
+        self.data = host.dir / "relay-data"
+        self.flags = [str(flag) for flag in flags]
+        self.env = env or {}
+        if program:
+            self.command = [program]
+        elif as_derper:
+            link = host.dir / "derper"
+            link.symlink_to(BINARY)
+            self.command = [link]
+        else:
+            self.command = [BINARY, "relay"]
+        self.env["RINGSCALE_DATA_DIR"] = str(self.data)
+        self.process = None
+
+    def start(self, *more):
+        self.process = self.host.start(*self.command, *self.flags, *more, log="relay.log",
+                                       env=self.env)
+        self.wait_ready()
+        return self
+
+    def wait_ready(self, timeout=30):
+        def ready():
+            if self.process.poll() is not None:
+                raise LabError(f"the relay ended with {self.process.returncode}")
+            return "204" in self.host.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}",
+                                          "--max-time", "2", "http://127.0.0.1/generate_204",
+                                          check=False).stdout
+        wait_until(f"the relay of {self.host.name} answers", ready, timeout)
+
+    def stop(self, sig=signal.SIGTERM, timeout=30):
+        self.process.send_signal(sig)
+        return self.process.wait(timeout)
+
+    def take_over(self, timeout=60):
+        old = self.process
+        self.process = self.host.start(*self.command, *self.flags, "--take-over", log="relay.log",
+                                       env=self.env)
+        if (code := old.wait(timeout)) != 0:
+            raise LabError(f"the replaced relay ended with {code}")
+
+    def status(self):
+        return json.loads(run(BINARY, "--data-dir", self.data, "-o", "json", "relay",
+                              "status").stdout)
+
+    def vars(self):
+        """What derper's dashboards read."""
+        return json.loads(self.host.run("curl", "-sS", "--max-time", "5",
+                                        "http://127.0.0.1/debug/vars").stdout)
+
+    def metric(self, name):
+        text = self.host.run("curl", "-sS", "--max-time", "5",
+                             "http://127.0.0.1/debug/varz").stdout
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+                   if line.startswith((name + " ", name + "{")))
+
+
 class Client:
     """tailscaled and tailscale of one release on a host of the lab."""
 

@@ -5,6 +5,7 @@ run.py                    all sets
 run.py SET...             these sets
 run.py --list             the sets, a line each
 run.py --client-versions  the client releases that the sets need
+run.py --extra-programs   "VERSION NAME,..." a line: what more of a release
 
 Needs root. Exits with 77 when a set cannot run here, saying why.
 """
@@ -43,6 +44,12 @@ def main():
         return 0
     if arguments == ["--client-versions"]:
         print(" ".join(sorted({v for s in every.values() for v in s.versions})))
+        return 0
+    if arguments == ["--extra-programs"]:
+        for version in sorted({v for s in every.values() for v in s.versions}):
+            names = {p for s in every.values() if version in s.versions for p in s.programs}
+            if names:
+                print(version, ",".join(sorted(names)))
         return 0
     unknown = [a for a in arguments if a not in every]
     if unknown:

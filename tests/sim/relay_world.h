@@ -40,6 +40,7 @@ struct ConnectOptions {
   bool can_mesh = false;
   bool is_prober = false;
   bool not_ideal = false;
+  std::uint8_t mesh_link = relay::kNoMeshLink;
   core::SocketAddress remote;
   std::vector<std::uint8_t> plaintext;  // arrived together with ClientInfo
   std::vector<std::uint8_t> ciphertext;
@@ -51,7 +52,7 @@ inline core::NodePublic RandomKey(Rng& rng) {
   return key;
 }
 
-class RelayWorld final : public relay::PresenceListener {
+class RelayWorld final : public relay::PresenceListener, public relay::MeshListener {
  public:
   using Shard = relay::RelayShard<SimRing>;
 
@@ -77,6 +78,7 @@ class RelayWorld final : public relay::PresenceListener {
       shard.random_seed = rng_.Next();
       shard.server_key = options.server_key;
       shard.presence = this;
+      shard.mesh = this;
       shard.placement = &placement_;
       shard.bytes_acknowledged = [](void* context, int fd) {
         return static_cast<RelayWorld*>(context)->net_.At(fd).acknowledged;
@@ -101,6 +103,7 @@ class RelayWorld final : public relay::PresenceListener {
     client.can_mesh = options.can_mesh;
     client.is_prober = options.is_prober;
     client.not_ideal = options.not_ideal;
+    client.mesh_link = options.mesh_link;
     client.plaintext = std::move(options.plaintext);
     client.ciphertext = std::move(options.ciphertext);
     std::unique_ptr<core::tls::RecordKeys> tls;
@@ -114,10 +117,17 @@ class RelayWorld final : public relay::PresenceListener {
     return *clients_.back();
   }
   void Add(relay::LoggedInClient client) {
+    if (client.mesh_link != relay::kNoMeshLink) {
+      const std::size_t shard = client.mesh_link % shards_.size();
+      return Command(shard, relay::AddClientCommand{std::move(client)});
+    }
     const auto place = placement_.Acquire(client.key);
     if (!inboxes_[place.shard]->Push(relay::AddClientCommand{std::move(client), place.epoch})) {
       std::abort();
     }
+  }
+  void Command(std::size_t shard, relay::ShardCommand command) {
+    if (!inboxes_[shard]->Push(std::move(command))) std::abort();
   }
   SimClient& Connect(ConnectOptions options = {}) {
     return Connect(RandomKey(rng_), std::move(options));
@@ -231,10 +241,12 @@ class RelayWorld final : public relay::PresenceListener {
     return presence_;
   }
   std::vector<std::unique_ptr<SimClient>>& clients() { return clients_; }
+  [[nodiscard]] const std::vector<std::uint8_t>& ended_links() const { return ended_links_; }
 
   void OnRelayPresence(const core::NodePublic& key, bool present) override {
     presence_.emplace_back(key, present);
   }
+  void OnMeshLinkEnded(std::uint8_t link) override { ended_links_.push_back(link); }
 
  private:
   bool Runnable(std::size_t shard) {
@@ -255,6 +267,7 @@ class RelayWorld final : public relay::PresenceListener {
   std::size_t next_ = 0;
   std::vector<std::unique_ptr<SimClient>> clients_;
   std::vector<std::pair<core::NodePublic, bool>> presence_;
+  std::vector<std::uint8_t> ended_links_;
 };
 
 }  // namespace ringscale::sim

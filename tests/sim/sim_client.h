@@ -71,6 +71,14 @@ inline TlsPair MakeTlsPair(Rng& rng) {
   return pair;
 }
 
+// What any peer of a relay may get: clients, and other relays packets to pass on.
+struct SimSide {
+  static constexpr relay::FrameLimits Limits(relay::FrameType type) {
+    if (type == relay::FrameType::kForwardPacket) return {true, 0, relay::kMaxInfoBytes};
+    return relay::ClientSide::Limits(type);
+  }
+};
+
 class SimClient {
  public:
   SimClient(SimSocket& socket, const core::NodePublic& key,
@@ -159,8 +167,8 @@ class SimClient {
       const auto step = reader_.Next(core::MutableBytes(plaintext_).subspan(done));
       done += step.consumed;
       if (step.skipped_frames != 0) complaint_ = "a frame of a type that servers do not send";
-      if (step.status != relay::ClientFrameReader::Status::kFrame) {
-        if (step.status == relay::ClientFrameReader::Status::kBadLength) {
+      if (step.status != Reader::Status::kFrame) {
+        if (step.status == Reader::Status::kBadLength) {
           complaint_ = "a frame of a wrong length";
         }
         break;
@@ -175,7 +183,8 @@ class SimClient {
   std::unique_ptr<core::tls::RecordKeys> tls_;
   std::vector<std::uint8_t> ciphertext_;
   std::vector<std::uint8_t> plaintext_;
-  relay::ClientFrameReader reader_;
+  using Reader = relay::FrameReader<SimSide>;
+  Reader reader_;
   std::deque<Frame> frames_;
   bool got_close_notify_ = false;
   std::string complaint_;

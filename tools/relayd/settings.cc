@@ -113,26 +113,26 @@ class Translation {
     const bool dev = On("dev");
     const std::string address = dev ? ":3340" : Text("a");
     const std::string host = HostOfAddress(address);
+    bool tls = true;
     if (!address.empty()) {
       const auto parsed = core::net::ParseListenAddress(address);
       if (!parsed) return Fail(ErrorCode::kInvalid, "-a: " + parsed.error().message);
       Set("listen", address, "a");
-      if (parsed->address.port != 443 && Text("certmode") != "manual") {
-        Set("derp.allow_plain", "true", "a");
-        Set("relay.http_listen", "", "a");
-      }
+      tls = parsed->address.port == 443 || Text("certmode") == "manual";
+      if (!tls) Set("derp.allow_plain", "true", "a");
     }
-    if (given_.contains("http-port")) {
-      const std::string port = Text("http-port");
-      Set("relay.http_listen", port == "-1" ? "" : host + ":" + port, "http-port");
-    } else if (!host.empty() && !dev) {
-      Set("relay.http_listen", host + ":80", "a");
+    // Plain HTTP beside it belongs to a main listener of TLS.
+    const std::string port = given_.contains("http-port") ? Text("http-port") : "80";
+    if (!tls || port == "-1") {
+      Set("relay.http_listen", "", "http-port");
+    } else if (given_.contains("http-port") || !host.empty()) {
+      Set("relay.http_listen", host + ":" + port, "http-port");
     }
     if (given_.contains("stun") && !On("stun")) {
       Set("derp.stun_listen", "[]", "stun");
     } else if (given_.contains("stun-port") || !host.empty()) {
-      const std::string port = Text("stun-port");
-      Set("derp.stun_listen", host + ":" + (port.empty() ? "3478" : port), "stun-port");
+      const std::string stun = Text("stun-port");
+      Set("derp.stun_listen", host + ":" + (stun.empty() ? "3478" : stun), "stun-port");
     }
     return {};
   }

@@ -1,0 +1,231 @@
+"""Dedicated relays: the official prober against one, against a mesh, and against a
+mesh with a derper; clients whose home relay dies; admission by a server's answer."""
+
+import json
+import secrets
+import signal
+import threading
+
+from case import Set
+from lab import LabError, wait_until
+from peers import CLIENTS, NEW, Client, Relay, Server, make_ca
+
+DERPER = CLIENTS / NEW / "derper"
+DERPPROBE = CLIENTS / NEW / "derpprobe"
+
+
+def derp_map(**regions):
+    """A DERP map: name=[(node's name, its host), ...]; ids from 901 on."""
+    return {"Regions": {str(region_id): {
+        "RegionID": region_id, "RegionCode": code, "RegionName": code,
+        "Nodes": [{"Name": f"{code}-{host.name}", "RegionID": region_id,
+                   "HostName": f"{host.name}.test", "IPv4": host.ip, "CanPort80": True}
+                  for host in hosts]}
+        for region_id, (code, hosts) in enumerate(regions.items(), 901)}}
+
+
+class RelayLab(Set):
+    """Relays under names with certificates of a CA that everybody trusts."""
+
+    abstract = True
+    versions = (NEW,)
+    programs = ("derper", "derpprobe")
+
+    @classmethod
+    def make_relays(cls, *names):
+        cls.hosts = [cls.lab.host(name) for name in names]
+        cls.ca, cls.cert, cls.key = make_ca(cls.lab.dir / "ca", [f"{n}.test" for n in names])
+        cls.trust = {"SSL_CERT_FILE": str(cls.ca)}
+        cls.psk = cls.lab.dir / "mesh.key"
+        cls.psk.write_text(secrets.token_hex(32) + "\n")
+        cls.psk.chmod(0o600)
+
+    @classmethod
+    def name_relays(cls):
+        for host in cls.lab.hosts:
+            for relay in cls.hosts:
+                host.add_name(f"{relay.name}.test", relay.ip)
+
+    @classmethod
+    def derper_flags(cls, host):
+        """A whole derper command line for that host."""
+        certificates = host.dir / "certs"
+        certificates.mkdir(exist_ok=True)
+        (certificates / f"{host.name}.test.crt").write_bytes(cls.cert.read_bytes())
+        key = certificates / f"{host.name}.test.key"
+        key.write_bytes(cls.key.read_bytes())
+        key.chmod(0o600)
+        return ["-hostname", f"{host.name}.test", "-certmode=manual", "-certdir", certificates,
+                "-c", host.dir / "derper.key"]
+
+    @classmethod
+    def our_flags(cls, host):
+        """The same for `ringscale relay`."""
+        config = host.dir / "ringscale.toml"
+        config.write_text(f'tls.cert = "{cls.cert}"\ntls.key = "{cls.key}"\n'
+                          f'derp.host = "{host.name}.test"\nmetrics.listen = ""\n'
+                          'relay.drain = "2s"\n')
+        return ["--config", config]
+
+
+class Probe(RelayLab):
+    """Every probe of derpprobe, in every direction."""
+
+    @classmethod
+    def build(cls):
+        cls.make_relays("r1", "r2", "r3")
+        cls.prober = cls.lab.host("prober")
+        cls.name_relays()
+        r1, r2, r3 = cls.hosts
+        mesh = ["-mesh-psk-file", cls.psk, "-mesh-with", "r1.test,r2.test,r3.test"]
+        cls.r1 = Relay(r1, *cls.derper_flags(r1), *mesh, as_derper=True, env=dict(cls.trust))
+        cls.r2 = Relay(r2, *cls.our_flags(r2), "--mesh-psk-file", cls.psk,
+                       "--mesh-with=r1.test,r2.test,r3.test", env=dict(cls.trust))
+        cls.r3 = Relay(r3, *cls.derper_flags(r3), *mesh, program=DERPER, env=dict(cls.trust))
+        for relay in (cls.r1, cls.r2, cls.r3):
+            relay.start()
+
+    def probe(self, *hosts):
+        path = self.prober.dir / "map.json"
+        path.write_text(json.dumps(derp_map(region=hosts)))
+        done = self.prober.run(
+            "env", f"SSL_CERT_FILE={self.ca}", DERPPROBE, "-once", "-spread=false",
+            "-derp-map", f"file://{path}", "-mesh-psk-file", self.psk, "-listen", "127.0.0.1:8030",
+            "-bw-interval=20s", "-bw-probe-size-bytes=4000000", timeout=120, check=False)
+        text = done.stdout + done.stderr
+        self.assertEqual(done.returncode, 0, text)
+        return text
+
+    def wait_mesh(self):
+        """Everybody has a link to everybody: ours and those that lead to us."""
+        def linked(relay):
+            states = [peer["state"] for peer in relay.status()["mesh"]]
+            return (sorted(states) == ["connected", "connected", "this relay"]
+                    and relay.status()["relay"]["watchers"] == 2)
+        for relay in (self.r1, self.r2):
+            wait_until(f"the links of {relay.host.name}", lambda r=relay: linked(r), 40, 0.5)
+
+    def test_1_one_node(self):
+        text = self.probe(self.hosts[0])
+        self.assertIn("good:", text)
+
+    def test_2_mesh_of_two(self):
+        r1, r2, _ = self.hosts
+        self.wait_mesh()
+        before = self.r2.vars()["derp"]
+        self.probe(r1, r2)
+        after = self.r2.vars()["derp"]
+        self.assertGreater(after["packets_forwarded_in"], before["packets_forwarded_in"])
+        self.assertGreater(after["packets_forwarded_out"], before["packets_forwarded_out"])
+
+    def test_3_mesh_with_derper(self):
+        _, r2, r3 = self.hosts
+        self.wait_mesh()
+        self.probe(r2, r3)
+
+    def test_4_a_relay_of_the_mesh_comes_back(self):
+        r1, r2, r3 = self.hosts
+        for relay, host in ((self.r3, r3), (self.r1, r1)):
+            relay.stop(signal.SIGKILL)
+            wait_until("its link is down", lambda h=host: not any(
+                peer["host"] == f"{h.name}.test" and peer["state"] == "connected"
+                for peer in self.r2.status()["mesh"]), 40)
+            relay.start()
+            self.wait_mesh()
+        self.probe(r1, r2, r3)
+
+    def test_5_tables_of_dashboards(self):
+        derp = self.r2.vars()["derp"]
+        for name in ("gauge_current_connections", "accepts", "packets_sent", "bytes_received",
+                     "gauge_clients_remote", "counter_packets_received_kind"):
+            self.assertIn(name, derp)
+        self.assertEqual(self.r2.metric("derp_accepts"), derp["accepts"])
+        self.assertEqual(self.r2.metric("derp_packets_dropped"), 0)
+
+
+class Regions(RelayLab):
+    """Two clients and a DERP map of two regions, a relay in each."""
+
+    @classmethod
+    def build(cls):
+        cls.make_relays("r1", "r2")
+        server_host = cls.lab.host("srv")
+        a, b, c = (cls.lab.host(name) for name in ("a", "b", "c"))
+        cls.name_relays()
+        r1, r2 = cls.hosts
+        path = server_host.dir / "derp.json"
+        path.write_text(json.dumps(derp_map(first=[r1], second=[r2])))
+        url = f"http://{server_host.ip}:8080"
+        cls.server = Server(server_host, url, f'derp.enabled = false\nderp.paths = ["{path}"]\n')
+        cls.server.start()
+        cls.relays = {}
+        for code, host in (("first", r1), ("second", r2)):
+            cls.relays[code] = Relay(
+                host, *cls.our_flags(host), "--verify-client-url", f"{url}/verify",
+                "--verify-client-url-fail-open=false", env=dict(cls.trust)).start()
+        key = cls.server.auth_key("--reusable")
+        cls.a, cls.b, cls.c = (Client(host, NEW, env=dict(cls.trust)) for host in (a, b, c))
+        for client in (cls.a, cls.b, cls.c):
+            client.host.block_udp_except_stun()
+            client.up(url, key=key)
+
+    def home(self, client):
+        return client.status()["Self"]["Relay"]
+
+    def restart(self, code):
+        self.relays[code].start()
+
+    def test_1_traffic_through_the_relays(self):
+        self.a.ping(self.b.ip(), "derp")
+        self.transfer(self.a, self.b, 1_000_000)
+        allowed = sum(relay.metric("ringscale_relay_admissions_total{result=\"allowed\"}")
+                      for relay in self.relays.values())
+        self.assertGreaterEqual(allowed, 3)
+
+    def test_2_the_home_relay_dies(self):
+        code = self.home(self.a)
+        self.relays[code].stop(signal.SIGKILL)
+        self.a.ping(self.b.ip(), "derp", timeout=60)
+        wait_until("a has moved", lambda: self.home(self.a) != code, 60)
+        self.restart(code)
+
+    def test_3_a_drain_in_the_middle_of_a_flow(self):
+        code = self.home(self.a)
+        failures = []
+
+        def flow():
+            try:
+                self.transfer(self.a, self.b, 20_000_000, port=7002)
+            except (AssertionError, LabError, OSError) as error:
+                failures.append(error)
+        thread = threading.Thread(target=flow)
+        thread.start()
+        wait_until("the flow is on its way",
+                   lambda: self.relays[code].vars()["derp"]["bytes_received"] > 2_000_000, 60)
+        self.assertEqual(self.relays[code].stop(signal.SIGTERM), 0)
+        thread.join(200)
+        self.assertFalse(thread.is_alive())
+        self.assertEqual(failures, [])
+        self.restart(code)
+
+    def test_4_a_successor_takes_over(self):
+        code = self.home(self.a)
+        self.relays[code].take_over()
+        self.a.ping(self.b.ip(), "derp", timeout=60)
+
+    def test_5_a_deleted_node_is_refused(self):
+        # c does not hear of it, so that it goes on trying.
+        self.c.host.nft("table inet cut {\n chain out {\n type filter hook output priority 0;\n"
+                        f"ip daddr {self.server.host.ip} drop\n }}\n}}\n")
+        key = self.c.status()["Self"]["PublicKey"]
+        code = self.home(self.c)
+        self.server.cli("nodes", "delete", "-i", self.server.node("c")["id"], "--force")
+        relay = self.relays[code]
+        relay.stop(signal.SIGKILL)
+        self.restart(code)
+        refused = "ringscale_relay_admissions_total{result=\"refused\"}"
+        wait_until("c is refused", lambda: sum(
+            relay.metric(refused) for relay in self.relays.values()) > 0, 60)
+        self.assertNotIn(key, json.dumps([r.status()["talkers"] for r in self.relays.values()]))
+        # The others may.
+        self.a.ping(self.b.ip(), "derp", timeout=60)
