@@ -97,6 +97,7 @@ class RelayShard {
   std::vector<ShardCommand> commands_;
   std::vector<Waiting> stalled_;    // for a receive buffer
   std::vector<Waiting> throttled_;  // for their receive rate
+  std::vector<Waiting> taken_throttled_;
   std::shared_ptr<std::latch> drained_;
   std::uint32_t closing_ = 0;  // connections whose operations have not all ended
   bool shut_down_ = false;

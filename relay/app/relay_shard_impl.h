@@ -169,13 +169,14 @@ void RelayShard<Ring>::Receive(Connection& connection) {
 
 template <core::io::RingLike Ring>
 void RelayShard<Ring>::ResumeThrottled() {
-  if (throttled_.empty()) return;
-  for (const Waiting& waiting : std::exchange(throttled_, {})) {
+  std::swap(throttled_, taken_throttled_);
+  for (const Waiting& waiting : taken_throttled_) {
     Connection* connection = core_.Get(waiting.slot, waiting.generation);
     if (connection != nullptr && !connection->ending && !connection->receiving) {
       Receive(*connection);
     }
   }
+  taken_throttled_.clear();
 }
 
 // --- the end of a turn ---

@@ -215,8 +215,11 @@ class Regions(RelayLab):
 
     def test_5_a_deleted_node_is_refused(self):
         # c does not hear of it, so that it goes on trying.
+        server = self.server.host.ip
         self.c.host.nft("table inet cut {\n chain out {\n type filter hook output priority 0;\n"
-                        f"ip daddr {self.server.host.ip} drop\n }}\n}}\n")
+                        f"ip daddr {server} drop\n }}\n"
+                        " chain in {\n type filter hook input priority 0;\n"
+                        f"ip saddr {server} drop\n }}\n}}\n")
         key = self.c.status()["Self"]["PublicKey"]
         code = self.home(self.c)
         self.server.cli("nodes", "delete", "-i", self.server.node("c")["id"], "--force")

@@ -54,7 +54,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   sim::RelayWorld world(options);
   sim::SimClient* clients[2] = {
       &world.Connect({.tls = (setup & 2) != 0, .can_mesh = (setup & 4) != 0}),
-      &world.Connect({.tls = (setup & 8) != 0})};
+      // A client, or the other end of our link to another relay.
+      &world.Connect({.tls = (setup & 8) != 0,
+                      .mesh_link = (setup & 16) != 0 ? std::uint8_t{1} : relay::kNoMeshLink})};
   sim::SimClient& good_sender = world.Connect();
   sim::SimClient& good_receiver = world.Connect();
   world.Run(core::Millis(3));

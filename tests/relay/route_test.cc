@@ -180,6 +180,47 @@ TEST(PeerTable, FindsEverybodyAmongMany) {
 
 // --- who received from whom ---
 
+// --- other relays of the region ---
+
+TEST(PeerTable, ForwardersKeepTheOrderInWhichTheyCame) {
+  using Forwarding = PeerTable::Forwarding;
+  PeerTable table(0, {1, 2});
+  const auto added = table.AddForwarder(Key(1), 5);
+  EXPECT_EQ(added.now, Forwarding::kOnly);
+  EXPECT_EQ(table.at(added.peer).shard, Peer::kMesh);
+  EXPECT_EQ(table.AddForwarder(Key(1), 5).now, Forwarding::kUnchanged);
+  EXPECT_EQ(table.AddForwarder(Key(1), 3).now, Forwarding::kSeveral);
+  EXPECT_EQ(table.AddForwarder(Key(1), 9).now, Forwarding::kSeveral);
+  EXPECT_EQ(table.ForwarderOf(table.at(added.peer)), 5);
+  EXPECT_EQ(table.RemoveForwarder(added.peer, 7), Forwarding::kUnchanged);
+  EXPECT_EQ(table.RemoveForwarder(added.peer, 5), Forwarding::kSeveral);
+  EXPECT_EQ(table.ForwarderOf(table.at(added.peer)), 3);
+  EXPECT_EQ(table.RemoveForwarder(added.peer, 3), Forwarding::kOnly);
+  EXPECT_EQ(table.RemoveForwarder(added.peer, 9), Forwarding::kNone);
+  table.Erase(added.peer);
+  EXPECT_EQ(table.Find(Key(1)), kNone);
+  // The place of its list is used again.
+  EXPECT_EQ(table.AddForwarder(Key(2), 1).now, Forwarding::kOnly);
+}
+
+TEST(PeerTable, AKeyMovesBetweenHereOtherShardsAndTheMesh) {
+  PeerTable table(0, {1, 2});
+  const std::uint32_t peer = table.AddForwarder(Key(1), 5).peer;
+  const auto joined = table.Join(Key(1), 70, 3);
+  EXPECT_EQ(joined.peer, peer);
+  EXPECT_TRUE(joined.first);
+  EXPECT_EQ(table.at(peer).active, 70u);
+  EXPECT_EQ(table.Leave(peer, 70), 0u);
+  table.LeaveToMesh(peer);
+  EXPECT_EQ(table.at(peer).shard, Peer::kMesh);
+  EXPECT_TRUE(table.ConnectionsOf(peer).empty());
+  // Whatever the epoch: nobody here has it.
+  EXPECT_EQ(table.SetRemote(Key(1), 2, 1), peer);
+  EXPECT_EQ(table.at(peer).shard, 2);
+  EXPECT_EQ(table.RemoveForwarder(peer, 5), PeerTable::Forwarding::kNone);
+  EXPECT_EQ(table.at(peer).shard, 2);
+}
+
 TEST(SourceTracker, TellsEveryReceiverOnceAndForgetsBothWays) {
   SourceTracker tracker(100);
   std::vector<std::uint32_t> sources(4, kNone);

@@ -140,5 +140,89 @@ TEST_F(FrontDerp, WaitsUntilServerInfoIsSent) {
   EXPECT_EQ(relay_clients.size(), 1u);
 }
 
+// --- somebody else decides ---
+
+class FrontDerpAsking : public FrontDerp {
+ protected:
+  FrontDerpAsking() {
+    login.ask = true;
+    handlers.admit = [this](const core::NodePublic& key, const core::SocketAddress& remote,
+                            FrontHandlers::AdmitAnswer answer) {
+      asked.emplace_back(key, remote.ip.text());
+      answers.push_back(std::move(answer));
+    };
+  }
+  std::vector<std::pair<core::NodePublic, std::string>> asked;
+  std::vector<FrontHandlers::AdmitAnswer> answers;
+};
+
+TEST_F(FrontDerpAsking, WaitsForTheAnswer) {
+  const core::PrivateKey key = core::PrivateKey::Generate();
+  const StreamId stream = Open("127.0.0.1");
+  Ask(stream, Upgrade());
+  const std::string ping("\x12\0\0\0\x08pingpong", 13);
+  EXPECT_EQ(Ask(stream, ClientInfoFrame(key, relay_public) + ping), "");
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(asked[0].first, key.PublicAs<core::NodePublic>());
+  EXPECT_EQ(asked[0].second, "127.0.0.1");
+  EXPECT_TRUE(relay_clients.empty());
+  EXPECT_TRUE(loop.IsPaused(stream));
+  answers[0](true);
+  loop.Turn();
+  ASSERT_EQ(relay_clients.size(), 1u);
+  EXPECT_EQ(core::AsText(relay_clients[0].plaintext), ping);
+  EXPECT_EQ(loop.TakeSent(stream)[0], '\x03');
+}
+
+TEST_F(FrontDerpAsking, ANoEndsTheConnection) {
+  const StreamId stream = Open("127.0.0.1");
+  Ask(stream, Upgrade());
+  Ask(stream, ClientInfoFrame(core::PrivateKey::Generate(), relay_public));
+  ASSERT_EQ(answers.size(), 1u);
+  answers[0](false);
+  loop.Turn();
+  EXPECT_FALSE(loop.IsOpen(stream));
+  EXPECT_EQ(front().stats().derp_failed.Value(), 1u);
+  EXPECT_TRUE(relay_clients.empty());
+}
+
+TEST_F(FrontDerpAsking, WithoutAnAnswerTheDeadlineDecides) {
+  const StreamId stream = Open("127.0.0.1");
+  Ask(stream, Upgrade());
+  Ask(stream, ClientInfoFrame(core::PrivateKey::Generate(), relay_public));
+  loop.Advance(core::Seconds(11));
+  EXPECT_FALSE(loop.IsOpen(stream));
+  EXPECT_EQ(front().stats().preface_late.Value(), 1u);
+  // Too late.
+  answers[0](true);
+  loop.Turn();
+  EXPECT_TRUE(relay_clients.empty());
+}
+
+TEST_F(FrontDerpAsking, MeshPeersAreNotAskedAbout) {
+  const std::string mesh_key(64, 'b');
+  login.mesh_key = relay::ParseMeshKey(mesh_key);
+  front().SetTlsContext(TestCertificate());
+  const StreamId stream = Open();
+  TlsClient tls;
+  tls.Write(Upgrade() + ClientInfoFrame(core::PrivateKey::Generate(), relay_public,
+                                        "{\"version\":2,\"meshKey\":\"" + mesh_key + "\"}"));
+  Talk(stream, tls);
+  EXPECT_TRUE(asked.empty());
+  ASSERT_EQ(relay_clients.size(), 1u);
+  EXPECT_TRUE(relay_clients[0].can_mesh);
+}
+
+TEST_F(FrontDerp, AcceptsOnlySoManyAtATime) {
+  limits.accepts_per_second = 2;
+  limits.accept_burst = 3;
+  for (int i = 0; i < 5; ++i) front().Accept(core::Fd(), {*core::IpAddress::Parse("192.0.2.1"), 1});
+  EXPECT_EQ(front().connections(), 3u);
+  EXPECT_EQ(front().stats().accept_limit.Value(), 2u);
+  loop.Advance(core::Seconds(1));
+  for (int i = 0; i < 5; ++i) front().Accept(core::Fd(), {*core::IpAddress::Parse("192.0.2.1"), 1});
+  EXPECT_EQ(front().stats().accept_limit.Value(), 5u);
+}
+
 }  // namespace
 }  // namespace ringscale::serverd

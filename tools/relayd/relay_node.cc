@@ -415,12 +415,11 @@ void RelayNode::Impl::Reload() {
 void RelayNode::Impl::Stop() {
   if (std::exchange(stopped_, true)) return;
   LogInfo("relay", "stopping");
-  if (mesh_) mesh_->Stop();
   fronts_.Drain(kFrontDrain);
-  if (relay_) {
-    relay_->Drain(config_.relay.drain);
-    relay_->Stop(kRelayStop);
-  }
+  // Links are kept, and made anew, as long as there are clients.
+  if (relay_) relay_->Drain(config_.relay.drain);
+  if (mesh_) mesh_->Stop();
+  if (relay_) relay_->Stop(kRelayStop);
   check_.reset();
   fronts_.Stop();
   if (local_) {
