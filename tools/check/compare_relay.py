@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our relay and derper under the same load, in turn, each alone on the same core.
 
-compare_relay.py RINGSCALE RINGSCALE_BENCH DERPER [--rounds N] [--rows REGEX]
+compare_relay.py RINGSCALE RINGSCALE_BENCH DERPER [options]
 
 Prints one line a figure: the median of each relay over the rounds, the ratio of the
 medians, and the smallest and largest ratio of a round.
@@ -19,6 +19,7 @@ import tempfile
 import time
 
 SERVER_CORE, LOAD_CORE = 0, 1
+SECONDS, WAIT_QUIET = 3, 20  # defaults of the options
 HOST = "127.0.0.1"
 PORTS = {"ringscale": {"tls": 18443, "plain": 18443, "stun": 13478},
          "derper": {"tls": 28443, "plain": 28080, "stun": 23478}}
@@ -97,15 +98,23 @@ fronts = 1
         self.processes = []
 
 
-def bench(program, servers, kind, arguments, relays, rounds=1):
+class Bench:
+    def __init__(self, program, seconds, wait_quiet):
+        self.program, self.seconds, self.wait_quiet = program, seconds, wait_quiet
+
+
+def bench(program, servers, kind, arguments, relays):
     """The parsed JSON of one run of ringscale-bench relay."""
-    command = [program, "relay", "--json", "--quiet", "--rounds", str(rounds), "--wait-quiet", "20"]
+    command = [program.program, "relay", "--json", "--quiet",
+               "--wait-quiet", str(program.wait_quiet)]
     for relay in relays:
         scheme = "derp" if kind == "plain" else "derps"
         port = PORTS[relay]["tls" if kind == "stun" else kind]
         command += ["--url", f"{scheme}://{HOST}:{port}", "--name", relay,
                     "--pid", str(servers.pids[relay][kind])]
     command += [word.replace("STUN_PORT", str(PORTS[relays[0]]["stun"])) for word in arguments]
+    if "storm" not in arguments:
+        command += ["--seconds", str(program.seconds)]
     result = subprocess.run(command, capture_output=True, text=True,
                             preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}))
     if result.returncode != 0:
@@ -117,12 +126,16 @@ RELAYS = ["ringscale", "derper"]
 
 
 def throughput(program, servers, kind, rates, options):
-    """Of one round: relay -> runs, in the order of the rates."""
-    arguments = ["throughput", "--seconds", "3", *options, "--rate",
-                 *[str(rate) for rate in rates]]
-    report = bench(program, servers, kind, arguments, RELAYS)
-    return {relay: [run for run in report["throughput"] if run["relay"] == relay]
-            for relay in RELAYS}
+    """Of one round: relay -> runs, in the order of its rates (Mbit/s; 0 = no limit)."""
+    runs = {}
+    for relay in RELAYS:
+        arguments = ["throughput", *options, "--rate", *[str(rate) for rate in rates[relay]]]
+        runs[relay] = bench(program, servers, kind, arguments, [relay])["throughput"]
+    return runs
+
+
+def same(rate):
+    return {relay: [rate] for relay in RELAYS}
 
 
 def carried(runs):
@@ -136,7 +149,7 @@ def packets(run):
     return run["delivered_mbit"] / 8 / run["packet_bytes"]  # millions a second
 
 
-SWEEP = [200, 500, 700, 1000, 2000, 4000, 6000, 8000, 0]
+SWEEP = {"ringscale": [2000, 4000, 6000, 8000, 0], "derper": [200, 500, 700, 1000, 0]}
 
 
 def row_carried(kind):
@@ -150,47 +163,40 @@ def row_carried(kind):
             {relay: 100 * runs[relay][-1]["loss"] for relay in RELAYS}
         yield f"{kind}: the same, slowest pair over fastest", \
             {relay: runs[relay][-1]["slowest_pair"] for relay in RELAYS}
-        yield f"{kind}: CPU s/GB at 500 Mbit/s, 16 packets a write", \
-            {relay: runs[relay][1]["server_cpu_s_per_gb"] for relay in RELAYS}
     return measure
 
 
-def row_loaded(kind):
+def row_cost(kind, label, rates, coalesce):
     def measure(program, servers):
-        ours = bench(program, servers, kind, ["throughput", "--seconds", "3", "--coalesce", "16",
-                                              "--rate", "4000"], ["ringscale"])["throughput"][0]
-        theirs = bench(program, servers, kind, ["throughput", "--seconds", "3", "--coalesce", "16",
-                                                "--rate", "700"], ["derper"])["throughput"][0]
-        yield f"{kind}: CPU s/GB when loaded (4,000 against 700 Mbit/s)", \
-            {"ringscale": ours["server_cpu_s_per_gb"], "derper": theirs["server_cpu_s_per_gb"]}
-    return measure
-
-
-def row_uncoalesced(kind):
-    def measure(program, servers):
-        runs = throughput(program, servers, kind, [200], ["--coalesce", "1"])
-        yield f"{kind}: CPU s/GB at 200 Mbit/s, a packet a write", \
+        runs = throughput(program, servers, kind, rates, ["--coalesce", coalesce])
+        yield f"{kind}: CPU s/GB {label}", \
             {relay: runs[relay][0]["server_cpu_s_per_gb"] for relay in RELAYS}
     return measure
 
 
+def row_loaded(kind):
+    return row_cost(kind, "when loaded (4,000 against 700 Mbit/s)",
+                    {"ringscale": [4000], "derper": [700]}, "16")
+
+
+def row_uncoalesced(kind):
+    return row_cost(kind, "at 200 Mbit/s, a packet a write", same(200), "1")
+
+
 def row_small(kind):
     def measure(program, servers):
-        options = ["--size", "100", "--coalesce", "64"]
-        ours = bench(program, servers, kind, ["throughput", "--seconds", "3", *options, "--rate",
-                                              "0"], ["ringscale"])["throughput"][0]
-        theirs = bench(program, servers, kind, ["throughput", "--seconds", "3", *options, "--rate",
-                                                "90"], ["derper"])["throughput"][0]
+        runs = throughput(program, servers, kind, {"ringscale": [0], "derper": [90]},
+                          ["--size", "100", "--coalesce", "64"])
         yield f"{kind}: 100 B packets, millions a second", \
-            {"ringscale": packets(ours), "derper": packets(theirs)}
+            {relay: packets(runs[relay][0]) for relay in RELAYS}
         yield f"{kind}: 100 B packets, server CPU us each", \
-            {relay: run["server_cpu_s"] / run["seconds"] / packets(run)
-             for relay, run in (("ringscale", ours), ("derper", theirs))}
+            {relay: runs[relay][0]["server_cpu_s"] / runs[relay][0]["seconds"]
+             / packets(runs[relay][0]) for relay in RELAYS}
     return measure
 
 
 def row_latency(program, servers):
-    report = bench(program, servers, "tls", ["connect", "--rate", "290", "--seconds", "5"], RELAYS)
+    report = bench(program, servers, "tls", ["connect", "--rate", "290"], RELAYS)
     runs = {run["relay"]: run for run in report["connect"]}
     for name, phase in (("idle", "alone"), ("while 290 TLS clients/s log in", "during_logins")):
         for quantile in ("p50", "p99", "p999"):
@@ -199,7 +205,7 @@ def row_latency(program, servers):
 
 
 def row_logins(program, servers):
-    report = bench(program, servers, "tls", ["connect", "--rate", "0", "--seconds", "5"], RELAYS)
+    report = bench(program, servers, "tls", ["connect", "--rate", "0"], RELAYS)
     runs = {run["relay"]: run for run in report["connect"]}
     yield "TLS and DERP login: server CPU ms", \
         {relay: runs[relay]["logins"]["server_cpu_ms_each"] for relay in RELAYS}
@@ -222,7 +228,7 @@ def row_memory(program, servers):
 def row_stun(program, servers):
     figures = {}
     for relay in RELAYS:
-        run = bench(program, servers, "stun", ["stun", "--port", "STUN_PORT", "--seconds", "3"],
+        run = bench(program, servers, "stun", ["stun", "--port", "STUN_PORT"],
                     [relay])["stun"][0]
         figures[relay] = run["answers"] / run["server_cpu_s"] / 1e3
     yield "STUN answers a second of a core, thousands", figures
@@ -248,9 +254,13 @@ def main():
     parser.add_argument("bench")
     parser.add_argument("derper")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of one measurement")
+    parser.add_argument("--wait-quiet", type=float, default=WAIT_QUIET,
+                        help="seconds to wait for other processes before each measurement")
     parser.add_argument("--rows", default="", help="only those whose name matches: "
                         + ", ".join(ROWS))
     arguments = parser.parse_args()
+    program = Bench(arguments.bench, arguments.seconds, arguments.wait_quiet)
     if os.cpu_count() < 2:
         raise SystemExit("needs two cores: one for the server, one for the load")
     with tempfile.TemporaryDirectory(prefix="compare-relay-") as name:
@@ -263,7 +273,7 @@ def main():
                     continue
                 figures = {}
                 for _ in range(arguments.rounds):
-                    for label, values in row(arguments.bench, servers):
+                    for label, values in row(program, servers):
                         figures.setdefault(label, []).append(values)
                 for label, rounds in figures.items():
                     median = {relay: statistics.median(values[relay] for values in rounds)
