@@ -64,7 +64,7 @@ core::Result<std::vector<std::string>> PolicyKeeper::Explain(std::string_view sr
     auto set = engine->Resolve(*alias);
     if (set.empty()) {
       return core::Fail(core::ErrorCode::kNotFound,
-                        policy::Quoted(name) + " is neither a node nor anything of the policy");
+                        policy::Quoted(name) + " is no node, and no node belongs to it");
     }
     return set;
   };

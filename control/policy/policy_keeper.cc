@@ -118,6 +118,10 @@ core::Result<std::string> PolicyKeeper::ReadFile() {
 }
 
 void PolicyKeeper::Report(std::string problem) {
+  // One line, for logs and /health.
+  for (std::size_t at = 0; (at = problem.find('\n', at)) != std::string::npos;) {
+    problem.replace(at, 1, "; ");
+  }
   if (!problem.empty()) core::LogError("policy", problem);
   if (hooks_.problem) hooks_.problem(std::move(problem));
 }
@@ -130,7 +134,7 @@ void PolicyKeeper::Reload() {
   if (Blank(*text)) return Report("the policy file is empty; the policy of before stays in force");
   auto candidate = Check(std::move(*text));
   if (!candidate) {
-    return Report(candidate.error().text() + "\nthe policy of before stays in force");
+    return Report(candidate.error().text() + "; the policy of before stays in force");
   }
   Report("");
   if (candidate->text == text_) return;
@@ -159,7 +163,7 @@ void PolicyKeeper::OnChange(const Change& change) {
       if (!program_) break;
       auto program = Compile(text_);
       if (!program) {
-        Report(program.error().text() + "\nthe change of users has no effect on the policy");
+        Report(program.error().text() + "; the change of users has no effect on the policy");
         break;
       }
       Apply({.text = text_, .program = std::move(*program), .engine = nullptr});

@@ -1,0 +1,231 @@
+// Which policy is in force, and what operators can do with it.
+#include "control/policy/policy_keeper.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "tests/control/api_support.h"
+
+namespace ringscale::control::testing {
+namespace {
+
+constexpr char kGood[] = R"({"tagOwners":{"tag:db":["alice@"]},
+"autoApprovers":{"routes":{"10.0.0.0/8":["alice@"]}},
+"acls":[{"src":["alice@"],"dst":["tag:db:5432"]}]})";
+
+class PolicyKeeperTest : public ::testing::Test {
+ protected:
+  PolicyKeeperTest() {
+    std::string name = (std::filesystem::temp_directory_path() / "policy-XXXXXX").string();
+    folder = mkdtemp(name.data());
+    path = folder / "policy.hujson";
+    alice = tailnet.AddUser("alice");
+  }
+  ~PolicyKeeperTest() override {
+    if (keeper) tailnet.registry().RemoveListener(listener);
+    keeper.reset();
+    std::filesystem::remove_all(folder);
+  }
+
+  void Write(const std::string& text) { std::ofstream(path, std::ios::trunc) << text; }
+
+  core::Result<> Start(PolicyOptions options) {
+    keeper = std::make_unique<PolicyKeeper>(tailnet.loop(), tailnet.registry(), options);
+    listener.keeper = keeper.get();
+    tailnet.registry().AddListener(listener);
+    return keeper->Start({.changed = [this] { ++changes; },
+                          .problem = [this](std::string text) { problem = text; }});
+  }
+  core::Result<std::uint64_t> Set(const std::string& text) {
+    Outcome<std::uint64_t> outcome;
+    keeper->Set(text, "somebody", outcome.Callback());
+    tailnet.Settle();
+    return outcome.Get();
+  }
+  NodeId Join(std::uint64_t number, const std::string& hostname, const std::string& more = "") {
+    const auto key = tailnet.AddKey({.user = alice, .reusable = true});
+    const auto joined =
+        tailnet.JoinWithKey(Tailnet::Request(number, number, hostname, more), key.text);
+    EXPECT_TRUE(joined) << joined.error().message;
+    tailnet.Settle();
+    return joined ? joined->id : 0;
+  }
+
+  struct Listener final : ChangeListener {
+    void OnChange(const Change& change) override {
+      keeper->OnChange(change);
+      static_cast<void>(keeper->index().OnChange(change));
+    }
+    PolicyKeeper* keeper = nullptr;
+  };
+
+  Tailnet tailnet;
+  std::filesystem::path folder;
+  std::filesystem::path path;
+  std::unique_ptr<PolicyKeeper> keeper;
+  Listener listener;
+  UserId alice = 0;
+  int changes = 0;
+  std::string problem;
+};
+
+TEST_F(PolicyKeeperTest, WithoutAPathEverybodyReachesEverybody) {
+  ASSERT_TRUE(Start({}));
+  EXPECT_EQ(keeper->index().engine(), nullptr);
+  EXPECT_EQ(keeper->text(), "");
+  EXPECT_TRUE(keeper->TagExists("tag:any"));
+  EXPECT_FALSE(keeper->MayOwnTag(alice, "tag:any"));
+}
+
+TEST_F(PolicyKeeperTest, ABadFileStopsTheStart) {
+  Write("{ \"acls\": [ ");
+  const auto started = Start({.path = path.string()});
+  ASSERT_FALSE(started);
+  EXPECT_NE(started.error().message.find("line 1, column 13"), std::string::npos)
+      << started.error().message;
+}
+
+TEST_F(PolicyKeeperTest, AMissingFileStopsTheStart) {
+  EXPECT_FALSE(Start({.path = (folder / "none").string()}));
+}
+
+TEST_F(PolicyKeeperTest, ABadFileKeepsThePolicyOfBefore) {
+  Write(kGood);
+  ASSERT_TRUE(Start({.path = path.string()}));
+  EXPECT_EQ(changes, 1);
+  for (const char* bad : {"{", "", "  \n", R"({"acls":[{"src":["tag:x"],"dst":["*:*"]}]})",
+                          R"({"tests":[{"src":"alice@","accept":["alice@:22"]}]})"}) {
+    Write(bad);
+    keeper->Reload();
+    EXPECT_EQ(keeper->text(), kGood);
+    EXPECT_NE(problem.find("the policy of before stays in force"), std::string::npos) << problem;
+    EXPECT_EQ(problem.find('\n'), std::string::npos);
+  }
+  EXPECT_EQ(changes, 1);
+  Write(R"({"grants":[]})");
+  keeper->Reload();
+  EXPECT_EQ(problem, "");
+  EXPECT_EQ(changes, 2);
+}
+
+TEST_F(PolicyKeeperTest, AChangedFileIsNoticed) {
+  Write(kGood);
+  ASSERT_TRUE(Start({.path = path.string()}));
+  keeper->Watch();
+  EXPECT_EQ(changes, 1);
+  // Another file in its place, as editors do.
+  std::ofstream(folder / "new") << R"({"grants":[]})";
+  std::filesystem::rename(folder / "new", path);
+  keeper->Watch();
+  EXPECT_EQ(changes, 2);
+  EXPECT_EQ(keeper->text(), R"({"grants":[]})");
+}
+
+TEST_F(PolicyKeeperTest, FilesAreNotSetByCommand) {
+  Write(kGood);
+  ASSERT_TRUE(Start({.path = path.string()}));
+  const auto set = Set(R"({"grants":[]})");
+  ASSERT_FALSE(set);
+  EXPECT_EQ(set.error().message, "update is disabled for modes other than 'database'");
+}
+
+TEST_F(PolicyKeeperTest, StoredPoliciesHaveVersionsAndSurviveARestart) {
+  ASSERT_TRUE(Start({.database = true}));
+  EXPECT_EQ(Set(kGood).value_or(0), 1U);
+  EXPECT_EQ(Set(R"({"grants":[]})").value_or(0), 2U);
+  const auto bad = Set(R"({"acls":[{"src":["tag:x"],"dst":["*:*"]}]})");
+  ASSERT_FALSE(bad);
+  EXPECT_EQ(bad.error().message, "line 1, column 18: src=tag not found: \"tag:x\"");
+  EXPECT_EQ(tailnet.registry().policies().size(), 2U);
+  EXPECT_EQ(tailnet.registry().policies().at(1).text, kGood);
+  EXPECT_EQ(tailnet.registry().policies().at(1).author, "somebody");
+  keeper.reset();
+  tailnet.Restart();
+  ASSERT_TRUE(Start({.database = true}));
+  EXPECT_EQ(keeper->text(), R"({"grants":[]})");
+}
+
+TEST_F(PolicyKeeperTest, RoutesAreApprovedByPolicy) {
+  ASSERT_TRUE(Start({.database = true}));
+  const NodeId early = Join(1, "early", R"(,"RoutableIPs":["10.1.0.0/16","192.168.0.0/16"])");
+  EXPECT_TRUE(tailnet.registry().FindNode(early)->row.approved_routes.empty());
+  ASSERT_TRUE(Set(kGood));
+  tailnet.loop().Advance(core::Millis(1));
+  ASSERT_EQ(tailnet.registry().FindNode(early)->row.approved_routes.size(), 1U);
+  EXPECT_EQ(tailnet.registry().FindNode(early)->row.approved_routes[0].text(), "10.1.0.0/16");
+  const NodeId late = Join(2, "late", R"(,"RoutableIPs":["10.2.0.0/16"])");
+  tailnet.loop().Advance(core::Millis(1));
+  EXPECT_EQ(tailnet.registry().FindNode(late)->row.approved_routes.size(), 1U);
+}
+
+TEST_F(PolicyKeeperTest, TagsBelongToTheirOwners) {
+  ASSERT_TRUE(Start({.database = true}));
+  ASSERT_TRUE(Set(kGood));
+  const UserId bob = tailnet.AddUser("bob");
+  EXPECT_TRUE(keeper->MayOwnTag(alice, "tag:db"));
+  EXPECT_FALSE(keeper->MayOwnTag(bob, "tag:db"));
+  EXPECT_TRUE(keeper->TagExists("tag:db"));
+  EXPECT_FALSE(keeper->TagExists("tag:other"));
+}
+
+TEST_F(PolicyKeeperTest, EffectsAndExplanations) {
+  ASSERT_TRUE(Start({.database = true}));
+  Join(1, "laptop");
+  Join(2, "desk");
+  const auto candidate = keeper->Check(R"({"grants":[]})");
+  ASSERT_TRUE(candidate);
+  EXPECT_EQ(keeper->Effects(*candidate),
+            (std::vector<std::string>{"laptop; loses 1: desk", "desk; loses 1: laptop"}));
+  EXPECT_EQ(keeper->Effects(*candidate, 1).back(), "and 1 more nodes");
+  ASSERT_TRUE(Set(R"({"tagOwners":{"tag:db":[]},"acls":[{"src":["alice@"],"dst":["laptop-ip:22"]},
+{"src":["tag:db"],"dst":["*:80"]}],"hosts":{"laptop-ip":"100.64.0.1"}})"));
+  const auto yes = keeper->Explain("desk", "laptop", 22);
+  ASSERT_TRUE(yes) << yes.error().message;
+  EXPECT_EQ(yes->at(0), "allowed");
+  EXPECT_EQ(yes->at(1), "  allows: acls[0] (line 1): ports 22");
+  const auto no = keeper->Explain("desk", "laptop", 23);
+  ASSERT_TRUE(no);
+  EXPECT_EQ(no->at(0), "denied");
+  EXPECT_EQ(no->at(1), "  not:    acls[0] (line 1): only for ports 22");
+  EXPECT_EQ(no->at(2), "  not:    acls[1] (line 2): the source is not among tag:db");
+  EXPECT_FALSE(keeper->Explain("nobody", "laptop", 0));
+}
+
+TEST_F(PolicyKeeperTest, OperatorsAskByTheirApi) {
+  ASSERT_TRUE(Start({.database = true}));
+  Registration registration(tailnet.loop(), tailnet.registry());
+  AdminApi api(tailnet.loop(), tailnet.registry(), registration, tailnet.store(),
+               {.policy = keeper.get()});
+  const auto call = [&](std::string method, std::string target, std::string body = "") {
+    const auto question = std::min(target.find('?'), target.size());
+    std::string answer;
+    api.Handle({method, target.substr(0, question),
+                question < target.size() ? target.substr(question + 1) : "", body},
+               [&](AdminResponse response) {
+                 answer = std::to_string(response.status) + " " + response.body;
+               });
+    tailnet.Settle();
+    return answer;
+  };
+  EXPECT_EQ(call("GET", "/api/v1/policy"),
+            R"(200 {"policy":"","updatedAt":"0001-01-01T00:00:00Z"})");
+  EXPECT_TRUE(call("PUT", "/api/v1/policy", R"({"policy":"{\"grants\":[]}","author":"me"})")
+                  .starts_with(R"(200 {"policy":"{\"grants\":[]}","updatedAt":"20)"));
+  EXPECT_TRUE(call("POST", "/api/v1/policy/check", R"({"policy":"{"})").starts_with("400 "));
+  EXPECT_EQ(call("POST", "/api/v1/policy/check", R"({"policy":"{}"})"),
+            R"(200 {"effects":[],"remarks":[]})");
+  EXPECT_NE(call("GET", "/api/v1/policy/history").find(R"("version":"1","author":"me")"),
+            std::string::npos);
+  EXPECT_NE(call("GET", "/api/v1/policy/history/1").find(R"("policy":"{\"grants\":[]}")"),
+            std::string::npos);
+  EXPECT_TRUE(call("GET", "/api/v1/policy/history/7").starts_with("404 "));
+  EXPECT_TRUE(call("GET", "/api/v1/policy/explain?src=x&dst=y&port=1").starts_with("404 "));
+  EXPECT_TRUE(call("GET", "/api/v1/policy/explain?src=x&dst=y&port=70000").starts_with("400 "));
+}
+
+}  // namespace
+}  // namespace ringscale::control::testing
