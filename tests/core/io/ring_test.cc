@@ -41,6 +41,34 @@ TYPED_TEST(RingTest, TurnReturnsWhenTheTimeIsOver) {
   EXPECT_EQ(this->ring().Turn(out, Nanos(0)), 0u);
 }
 
+// Timers of earlier waits stay armed: a nearer end must not wait for theirs.
+TYPED_TEST(RingTest, AWaitEndsThoughAnEarlierOneWasMeantToLastLonger) {
+  SocketPair pair = MakePair();
+  this->ring().ReceiveMultishot(pair.near.get(), Token(kReceive, 1, 1));
+  std::array<Completion, 16> out;
+  for (const Duration wait : {Millis(40), Millis(10), Millis(2)}) {
+    WriteAll(pair.far.get(), "x");
+    ASSERT_EQ(this->ring().Turn(out, Seconds(3600)), 1u);
+    EXPECT_EQ(this->Take(out[0]), "x");
+    EXPECT_EQ(this->ring().Turn(out, wait), 0u);
+  }
+}
+
+// A completion during a long wait leaves its timer behind; it ends a later wait
+// early at most, and never the ring.
+TYPED_TEST(RingTest, ManyLongWaitsOneAfterTheOther) {
+  SocketPair pair = MakePair();
+  this->ring().ReceiveMultishot(pair.near.get(), Token(kReceive, 1, 1));
+  std::array<Completion, 16> out;
+  for (int i = 0; i < 20'000; ++i) {
+    WriteAll(pair.far.get(), "x");
+    std::size_t count = 0;
+    while (count == 0) count = this->ring().Turn(out, Seconds(10) + Micros(i % 7 * 900));
+    ASSERT_EQ(count, 1u);
+    EXPECT_EQ(this->Take(out[0]), "x");
+  }
+}
+
 TYPED_TEST(RingTest, AcceptsManyWithOneOperation) {
   const Fd listener = LoopbackSocket(SOCK_STREAM);
   this->ring().AcceptMultishot(listener.get(), Token(kAccept, 7, 1));
