@@ -256,10 +256,10 @@ class Checker {
     });
     switch (dst.kind) {
       case Alias::Kind::kAll:
-        return Refuse(dst.at,
-                      "wildcard (*) is not supported as SSH destination; use "
-                      "'autogroup:member' for user-owned devices, 'autogroup:tagged' for tagged "
-                      "devices, or specific tags/users");
+        return Refuse(dst.at, "invalid dst \"*\"",
+                      {"wildcard (*) is not supported as SSH destination; use "
+                       "'autogroup:member' for user-owned devices, 'autogroup:tagged' for tagged "
+                       "devices, or specific tags/users"});
       case Alias::Kind::kTag:
         break;
       case Alias::Kind::kUser:
@@ -336,7 +336,8 @@ class Checker {
         if (dst.is(Alias::Kind::kTag) && !document_.tag_owners.contains(dst.name)) {
           return Refuse(dst.at, "SSH tests dst contains unknown tag " + Quoted(dst.name));
         }
-        if (dst.is(Alias::Kind::kAll) || (dst.is(Alias::Kind::kAddress) && !dst.range.single())) {
+        if (dst.is(Alias::Kind::kAll) || dst.is(Alias::Kind::kGroup) ||
+            (dst.is(Alias::Kind::kAddress) && !dst.range.single())) {
           return Refuse(dst.at, "SSH tests dst contains disallowed element " + Quoted(dst.name));
         }
       }
