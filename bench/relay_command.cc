@@ -141,6 +141,9 @@ CLI::App* AddStorm(CLI::App& relay, Arguments& a) {
       ->capture_default_str();
   command->add_option("--settle", a.settle, "seconds before memory is looked at")
       ->capture_default_str();
+  command->add_option("--nice", a.storm.logins.nice, "of the thread that logs in")
+      ->check(CLI::Range(0, 19))
+      ->capture_default_str();
   command->add_flag("--keep", a.keep, "do not cut them off: the memory of idle clients");
   return command;
 }

@@ -16,6 +16,9 @@
 
 namespace ringscale::bench {
 
+// Between a failure and the next attempt.
+constexpr core::Duration kBackOff = core::Millis(20);
+
 struct LoginStorm::Attempt {
   core::PrivateKey own_key = core::PrivateKey::Generate();
   std::unique_ptr<DerpLogin> login;
@@ -47,10 +50,10 @@ LoginStorm::~LoginStorm() {
 void LoginStorm::Fail(const std::string& why) {
   failed_.fetch_add(1, std::memory_order_relaxed);
   if (outcome_.first_failure.empty()) outcome_.first_failure = why;
+  next_try_ = core::MonotonicNow() + kBackOff;
 }
 
 bool LoginStorm::Begin() {
-  ++begun_;
   sockaddr_storage native{};
   const socklen_t length = target_.address.ToNative(native, false);
   core::Fd fd(::socket(native.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -158,12 +161,15 @@ void LoginStorm::Run() {
   epoll_event events[kEvents];
   while (!stop_.load(std::memory_order_relaxed)) {
     const core::Instant now = core::MonotonicNow();
-    const auto wanted = [&] { return options_.total == 0 || begun_ < options_.total; };
-    while (wanted() && attempts_.size() - free_.size() < options_.in_flight && pacer.Due(now) > 0) {
+    const auto under_way = [&] { return attempts_.size() - free_.size(); };
+    const auto wanted = [&] {
+      return options_.total == 0 || (done() + under_way() < options_.total && now >= next_try_);
+    };
+    while (wanted() && under_way() < options_.in_flight && pacer.Due(now) > 0) {
       pacer.Take();
       if (!Begin()) break;
     }
-    if (options_.total != 0 && done() + failed() >= options_.total &&
+    if (options_.total != 0 && done() >= options_.total &&
         !finished_.load(std::memory_order_relaxed)) {
       outcome_.seconds = (now - began).seconds();
       finished_.store(true, std::memory_order_release);

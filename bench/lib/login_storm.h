@@ -21,7 +21,7 @@ namespace ringscale::bench {
 struct LoginStormOptions {
   double per_second = 0;       // 0 = as fast as possible
   std::size_t in_flight = 64;  // logins under way at once, at most
-  std::size_t total = 0;       // 0 = until Stop
+  std::size_t total = 0;       // 0 = until Stop; else who fails tries again, as clients do
   bool keep = false;           // stay connected; else leave after the login
   int nice = 19;               // of the thread, so that it does not disturb others on its core
   core::Duration limit = core::Seconds(20);  // for one login
@@ -49,7 +49,7 @@ class LoginStorm {
 
   [[nodiscard]] std::uint64_t done() const { return done_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t failed() const { return failed_.load(std::memory_order_relaxed); }
-  // All of `total` have logged in or failed.
+  // All of `total` have logged in.
   [[nodiscard]] bool finished() const { return finished_.load(std::memory_order_acquire); }
 
   // No further logins; ends the thread. Connections that were kept stay open.
@@ -77,7 +77,7 @@ class LoginStorm {
   std::vector<std::unique_ptr<Attempt>> attempts_;
   std::vector<std::size_t> free_;
   std::vector<core::Fd> kept_;
-  std::uint64_t begun_ = 0;
+  core::Instant next_try_;  // after a failure
   Outcome outcome_;
   std::atomic<std::uint64_t> done_{0};
   std::atomic<std::uint64_t> failed_{0};

@@ -1,0 +1,37 @@
+"""Crowds, by our own load generator. What is judged is that everybody gets there and
+no byte is wrong; figures belong to the documents."""
+
+import json
+
+from case import Set
+from peers import BINARY, Server
+
+BENCH = BINARY.with_name("ringscale-bench")
+CLIENTS = 2000
+
+
+class Storm(Set):
+    """2,000 relay clients come back at once while the relay is saturated."""
+
+    @classmethod
+    def build(cls):
+        host = cls.lab.host("srv")
+        cls.server = Server(host, "https://127.0.0.1:8443",
+                            config='listen = ["127.0.0.1:8443"]\nderp.verify_clients = false\n')
+        cls.server.start()
+
+    def bench(self, mode, *arguments):
+        return [BENCH, "relay", "--url", "derps://127.0.0.1:8443", "--pid",
+                self.server.process.pid, "--quiet", "--json", mode, *arguments]
+
+    def test_01_everybody_comes_back(self):
+        flood = self.server.host.start(*self.bench("throughput", "--pairs", 4, "--rate", 0,
+                                                   "--seconds", 600), log="flood.json")
+        storm = json.loads(self.server.host.run(
+            *self.bench("storm", "--clients", CLIENTS, "--settle", 0, "--nice", 0), timeout=500).stdout)["storm"][0]
+        self.assertIsNone(flood.poll(), "the relay was saturated all the time")
+        for phase in ("first", "again"):
+            self.assertEqual(storm[phase]["done"], CLIENTS)
+        self.assertEqual(storm["lost"], 0, "who is in stays in")
+        self.assertEqual(storm["established"]["wrong"], 0)
+        self.assertGreater(storm["established"]["received"], 0)
