@@ -45,11 +45,13 @@ CertificateStamp StampOf(const CertificateFiles& files) {
   return {.certificate = StampOfFile(files.certificate), .key = StampOfFile(files.key)};
 }
 
-Result<LoadedCertificate> LoadCertificate(const CertificateFiles& files, WallTime now) {
+Result<LoadedCertificate> LoadCertificate(const CertificateFiles& files, WallTime now,
+                                          std::string_view last_certificates) {
   LoadedCertificate loaded;
   loaded.stamp = StampOf(files);  // before reading: a change in between is seen later
   Result<std::string> chain = ReadPublicFile(files.certificate, kMaxChainFile);
   if (!chain) return Forward(chain);
+  if (!last_certificates.empty()) chain->append("\n").append(last_certificates);
   Result<std::string> key = ReadPrivateFile(files.key, Readers::kOwnerAndGroup);
   if (!key) return Forward(key);
   Result<std::shared_ptr<const ServerContext>> context = MakeServerContext(

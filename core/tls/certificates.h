@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/result.h"
@@ -41,7 +42,9 @@ struct LoadedCertificate {
 
 // kNotFound, kPermission, kCorrupt, kConflict (key of another certificate); the
 // message names the file. A certificate outside its validity loads with a warning.
-Result<LoadedCertificate> LoadCertificate(const CertificateFiles& files, WallTime now);
+// `last_certificates` (PEM) are sent behind the file's own.
+Result<LoadedCertificate> LoadCertificate(const CertificateFiles& files, WallTime now,
+                                          std::string_view last_certificates = {});
 
 // --- generated ---
 
@@ -57,8 +60,10 @@ struct GeneratedCertificate {
 // 0600. A leaf that still covers `names` and is valid is used again; else the same
 // CA issues a new one. Exactly one certificate is sent, as pinned clients demand.
 // A damaged CA is an error, never replaced: clients trust it.
+// Behind the one certificate `last_certificates` (PEM) are sent.
 Result<GeneratedCertificate> LoadOrGenerateCertificate(const std::string& directory,
                                                        const std::vector<std::string>& names,
-                                                       WallTime now);
+                                                       WallTime now,
+                                                       std::string_view last_certificates = {});
 
 }  // namespace ringscale::core::tls

@@ -67,7 +67,8 @@ bool StillGood(const X509* leaf, EVP_PKEY* key, X509* ca, EVP_PKEY* ca_key,
 
 Result<GeneratedCertificate> LoadOrGenerateCertificate(const std::string& directory,
                                                        const std::vector<std::string>& names,
-                                                       WallTime now) {
+                                                       WallTime now,
+                                                       std::string_view last_certificates) {
   Result<std::set<std::string>> canonical = CanonicalNames(names);
   if (!canonical) return Forward(canonical);
   GeneratedCertificate generated;
@@ -92,7 +93,7 @@ Result<GeneratedCertificate> LoadOrGenerateCertificate(const std::string& direct
     if (!written) return Forward(written);
     generated.new_leaf = true;
   }
-  Result<LoadedCertificate> loaded = LoadCertificate(files, now);
+  Result<LoadedCertificate> loaded = LoadCertificate(files, now, last_certificates);
   if (!loaded) return Forward(loaded);
   generated.loaded = std::move(*loaded);
   return generated;

@@ -194,12 +194,9 @@ void ShardCore::HandleFrame(Connection& c, const FrameView& frame, Block* block)
     case FrameType::kWatchConns:
       if (!c.can_mesh) return Close(c, CloseReason::kProtocolError);
       return OnWatch(c);
-    case FrameType::kClosePeer: {
+    case FrameType::kClosePeer:
       if (!c.can_mesh) return Close(c, CloseReason::kProtocolError);
-      core::NodePublic key;
-      std::copy_n(frame.payload().begin(), key.raw.size(), key.raw.begin());
-      return CloseKey(key, CloseReason::kClosedByPeer);
-    }
+      return CloseKey(KeyAt(frame.payload().data()), CloseReason::kClosedByPeer);
     default:
       return;  // the reader yields no others
   }

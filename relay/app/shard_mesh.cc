@@ -9,16 +9,6 @@
 #include "relay/wire/frame_writer.h"
 
 namespace ringscale::relay {
-namespace {
-
-core::NodePublic KeyAt(const std::uint8_t* bytes) {
-  core::NodePublic key;
-  std::memcpy(key.raw.data(), bytes, key.raw.size());
-  return key;
-}
-
-}  // namespace
-
 // --- a link comes and goes ---
 
 std::uint32_t ShardCore::OpenLink(LoggedInClient& client) {

@@ -7,12 +7,6 @@
 namespace ringscale::relay {
 namespace {
 
-core::NodePublic KeyAt(const std::uint8_t* bytes) {
-  core::NodePublic key;
-  std::memcpy(key.raw.data(), bytes, key.raw.size());
-  return key;
-}
-
 Lane LaneOf(core::Bytes packet) {
   return LooksLikeDisco(packet) ? Lane::kDisco : Lane::kData;
 }

@@ -4,8 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "core/base/bytes.h"
+#include "core/crypto/keys.h"
 #include "relay/wire/frame.h"
 
 namespace ringscale::relay {
@@ -16,6 +18,13 @@ struct FrameView {
   core::MutableBytes frame;  // header and payload
   [[nodiscard]] core::MutableBytes payload() const { return frame.subspan(kHeaderBytes); }
 };
+
+// The key that begins there.
+inline core::NodePublic KeyAt(const std::uint8_t* bytes) {
+  core::NodePublic key;
+  std::memcpy(key.raw.data(), bytes, key.raw.size());
+  return key;
+}
 
 // Which payload lengths a side accepts. `known` is false for types that this
 // side has no use for: their payload, of whatever length, is skipped.

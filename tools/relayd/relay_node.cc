@@ -1,10 +1,7 @@
 #include "tools/relayd/relay_node.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <set>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -50,15 +47,6 @@ constexpr core::Duration kWatchInterval = core::Seconds(30);
 constexpr core::Duration kLockInterval = core::Seconds(1);
 constexpr std::size_t kTalkers = 10;
 constexpr const char* kRelayKeyFile = "derp_private.key";
-
-std::set<std::string> OwnNames(const Config& config) {
-  std::set<std::string> names = {"localhost", "127.0.0.1", "::1"};
-  for (const auto& ip : serverd::MachineAddresses()) names.insert(ip.text());
-  for (const std::string& host : {config.derp.host, config.derp.ipv4, config.derp.ipv6}) {
-    if (!host.empty()) names.insert(host);
-  }
-  return names;
-}
 
 serverd::FrontLimits LimitsOf(const Config& config) {
   serverd::FrontLimits limits = serverd::FrontLimitsOf(config);
@@ -148,9 +136,7 @@ core::Result<> RelayNode::Impl::Start(serverd::Inheritance inheritance) {
   auto sockets = serverd::OpenServerSockets(config_, std::move(given), serverd::ServerRole::kRelay);
   if (!sockets) return core::Forward(sockets);
   sockets_ = std::move(*sockets);
-  std::vector<std::string> proxies;
-  for (const auto& prefix : config_.trusted_proxies) proxies.push_back(prefix.text());
-  auto trusted = core::net::TrustedProxies::Parse(proxies);
+  auto trusted = serverd::TrustedProxiesOf(config_);
   if (!trusted) return core::Forward(trusted);
   proxies_ = std::move(*trusted);
 
@@ -175,8 +161,9 @@ core::Result<> RelayNode::Impl::OpenData(bool successor) {
     return core::Forward(dir);
   }
   if (auto loaded = LoadKeys(); !loaded) return loaded;
-  auto certificate =
-      serverd::CertificateKeeper::Create(config_, OwnNames(config_), core::WallNow());
+  auto certificate = serverd::CertificateKeeper::Create(
+      config_, serverd::OwnNames(config_), core::WallNow(),
+      config_.derp.enabled ? std::optional(key_->PublicRaw()) : std::nullopt);
   if (!certificate) return core::Forward(certificate);
   certificate_.emplace(std::move(*certificate));
   if (!certificate_->warning().empty()) LogWarn("tls", certificate_->warning());
@@ -199,11 +186,7 @@ core::Result<> RelayNode::Impl::LoadKeys() {
 core::Result<> RelayNode::Impl::StartRelay() {
   relay::RelayServiceOptions options;
   options.shards = static_cast<std::uint16_t>(config_.engine.relay_shards);
-  if (config_.engine.io != Config::Engine::Io::kAuto) {
-    options.ring_kind = config_.engine.io == Config::Engine::Io::kEpoll
-                            ? core::io::RingKind::kEpoll
-                            : core::io::RingKind::kUring;
-  }
+  options.ring_kind = serverd::RingKindOf(config_);
   options.limits.connections = config_.limits.relay_connections;
   options.server_key = key_->PublicAs<core::NodePublic>();
   options.times.write_timeout = config_.relay.tcp_write_timeout;
@@ -230,13 +213,9 @@ core::Result<> RelayNode::Impl::StartRelay() {
     if (!limit) return core::Forward(limit);
     relay_->SetRateLimit(*limit);
   }
-  std::vector<core::Fd> stun;
-  for (const auto& socket : sockets_.stun) {
-    core::Fd copy(fcntl(socket.fd.get(), F_DUPFD_CLOEXEC, 0));
-    if (!copy.valid()) return core::FailErrno("dup", errno);
-    stun.push_back(std::move(copy));
-  }
-  relay_->AttachStun(std::move(stun));
+  auto stun = serverd::CopiesOf(sockets_.stun);
+  if (!stun) return core::Forward(stun);
+  relay_->AttachStun(std::move(*stun));
   return {};
 }
 
@@ -420,8 +399,8 @@ void RelayNode::Impl::Stop() {
   if (relay_) relay_->Drain(config_.relay.drain);
   if (mesh_) mesh_->Stop();
   if (relay_) relay_->Stop(kRelayStop);
-  check_.reset();
   fronts_.Stop();
+  check_.reset();  // nobody asks any more
   if (local_) {
     RunOn(local_->loop(), [this] {
       on_local_.hand_over.reset();

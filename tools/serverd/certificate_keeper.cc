@@ -4,6 +4,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/tls/meta_certificate.h"
+#include "relay/wire/frame.h"
+
 namespace ringscale::serverd {
 namespace {
 
@@ -24,20 +27,26 @@ bool PinBelongsIntoMap(const Config& config) {
   return config.tls.self_signed || !config.server_url.starts_with("https://");
 }
 
-core::Result<CertificateKeeper> CertificateKeeper::Create(const Config& config,
-                                                          std::set<std::string> names,
-                                                          core::WallTime now) {
+core::Result<CertificateKeeper> CertificateKeeper::Create(
+    const Config& config, std::set<std::string> names, core::WallTime now,
+    const std::optional<std::array<std::uint8_t, 32>>& relay_key) {
   CertificateKeeper keeper(config);
   keeper.names_ = std::move(names);
+  if (relay_key) {
+    auto meta = core::tls::MakeMetaCertificate(
+        *relay_key, static_cast<std::uint8_t>(relay::kProtocolVersion), now);
+    if (!meta) return core::Forward(meta);
+    keeper.meta_ = std::move(*meta);
+  }
   if (!config.tls.cert.empty()) {
     keeper.files_ =
         core::tls::CertificateFiles{.certificate = config.tls.cert, .key = config.tls.key};
-    auto loaded = core::tls::LoadCertificate(*keeper.files_, now);
+    auto loaded = core::tls::LoadCertificate(*keeper.files_, now, keeper.meta_);
     if (!loaded) return core::Forward(loaded);
     keeper.loaded_ = std::move(*loaded);
   } else {
     auto generated = core::tls::LoadOrGenerateCertificate(
-        config.data_dir, {keeper.names_.begin(), keeper.names_.end()}, now);
+        config.data_dir, {keeper.names_.begin(), keeper.names_.end()}, now, keeper.meta_);
     if (!generated) return core::Forward(generated);
     keeper.loaded_ = std::move(generated->loaded);
     keeper.ca_file_ = std::move(generated->ca_file);
@@ -53,7 +62,7 @@ std::string CertificateKeeper::pin() const {
 
 bool CertificateKeeper::Refresh(core::WallTime now) {
   if (!files_ || core::tls::StampOf(*files_) == loaded_.stamp) return false;
-  auto loaded = core::tls::LoadCertificate(*files_, now);
+  auto loaded = core::tls::LoadCertificate(*files_, now, meta_);
   if (!loaded) {
     warning_ = "the certificate was not reloaded: " + loaded.error().message;
     return false;
@@ -69,8 +78,8 @@ bool CertificateKeeper::Cover(const std::string& host, core::WallTime now) {
   }
   auto names = names_;
   names.insert(host);
-  auto generated =
-      core::tls::LoadOrGenerateCertificate(config_->data_dir, {names.begin(), names.end()}, now);
+  auto generated = core::tls::LoadOrGenerateCertificate(config_->data_dir,
+                                                        {names.begin(), names.end()}, now, meta_);
   if (!generated) {
     warning_ = "no certificate for " + host + ": " + generated.error().message;
     return false;

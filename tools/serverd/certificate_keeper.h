@@ -2,7 +2,10 @@
 // making whose pin goes into the DERP map. Control thread only.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -16,8 +19,10 @@ namespace ringscale::serverd {
 class CertificateKeeper {
  public:
   // `names`: host names and addresses that clients may use for this server.
-  static core::Result<CertificateKeeper> Create(const Config& config, std::set<std::string> names,
-                                                core::WallTime now);
+  // `relay_key`: the public key of the relay behind it, to be told in every handshake.
+  static core::Result<CertificateKeeper> Create(
+      const Config& config, std::set<std::string> names, core::WallTime now,
+      const std::optional<std::array<std::uint8_t, 32>>& relay_key = std::nullopt);
 
   [[nodiscard]] const std::shared_ptr<const core::tls::ServerContext>& context() const {
     return loaded_.context;
@@ -45,6 +50,7 @@ class CertificateKeeper {
   const Config* config_;
   std::optional<core::tls::CertificateFiles> files_;
   std::set<std::string> names_;
+  std::string meta_;  // PEM: the certificate of the relay's key; empty without one
   core::tls::LoadedCertificate loaded_;
   std::string ca_file_;
   std::string warning_;

@@ -1,11 +1,7 @@
 #include "tools/serverd/server.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <future>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -52,18 +48,6 @@ constexpr core::Duration kProbeInterval = core::Seconds(600);
 constexpr const char* kNoiseKeyFile = "noise_private.key";
 constexpr const char* kRelayKeyFile = "derp_private.key";
 
-// Names by which clients may reach this machine: the certificate carries them.
-std::set<std::string> OwnNames(const Config& config) {
-  std::set<std::string> names = {"localhost", std::string(control::kInventedDerpHost), "127.0.0.1",
-                                 "::1"};
-  for (const auto& ip : MachineAddresses()) names.insert(ip.text());
-  for (const std::string& host :
-       {ServerNameOf(config).host, config.derp.host, config.derp.ipv4, config.derp.ipv6}) {
-    if (!host.empty()) names.insert(host);
-  }
-  return names;
-}
-
 core::Result<> CheckSettings(const Config& config) {
   return control::CheckDnsSettings(DnsSettingsOf(config), ServerNameOf(config).host);
 }
@@ -74,12 +58,6 @@ core::Result<> CheckGivenCertificate(const Config& config) {
   auto certificate = CertificateKeeper::Create(config, OwnNames(config), core::WallNow());
   if (!certificate) return core::Forward(certificate);
   return {};
-}
-
-core::Result<core::Fd> Duplicate(int fd) {
-  core::Fd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!copy.valid()) return core::FailErrno("dup", errno);
-  return copy;
 }
 
 }  // namespace
@@ -217,9 +195,7 @@ core::Result<> Server::Impl::OpenSockets(std::vector<GivenSocket> given) {
   if (!sockets) return core::Forward(sockets);
   sockets_ = std::move(*sockets);
   WarnOfUnreachableName();
-  std::vector<std::string> proxies;
-  for (const auto& prefix : config_.trusted_proxies) proxies.push_back(prefix.text());
-  auto trusted = core::net::TrustedProxies::Parse(proxies);
+  auto trusted = TrustedProxiesOf(config_);
   if (!trusted) return core::Forward(trusted);
   proxies_ = std::move(*trusted);
   return {};
@@ -279,11 +255,7 @@ core::Result<> Server::Impl::StartRelay() {
   if (!config_.derp.enabled) return {};
   relay::RelayServiceOptions options;
   options.shards = static_cast<std::uint16_t>(config_.engine.relay_shards);
-  if (config_.engine.io != Config::Engine::Io::kAuto) {
-    options.ring_kind = config_.engine.io == Config::Engine::Io::kEpoll
-                            ? core::io::RingKind::kEpoll
-                            : core::io::RingKind::kUring;
-  }
+  options.ring_kind = RingKindOf(config_);
   options.limits.connections = config_.limits.relay_connections;
   options.server_key = relay_key_->PublicAs<core::NodePublic>();
   const relay::Admission& admission =
@@ -293,13 +265,9 @@ core::Result<> Server::Impl::StartRelay() {
   auto relay = relay::RelayService::Start(options, metrics_);
   if (!relay) return core::Forward(relay);
   relay_ = std::move(*relay);
-  std::vector<core::Fd> stun;
-  for (const auto& socket : sockets_.stun) {
-    auto copy = Duplicate(socket.fd.get());
-    if (!copy) return core::Forward(copy);
-    stun.push_back(std::move(*copy));
-  }
-  relay_->AttachStun(std::move(stun));
+  auto stun = CopiesOf(sockets_.stun);
+  if (!stun) return core::Forward(stun);
+  relay_->AttachStun(std::move(*stun));
   login_context_.emplace(relay::LoginContext{.server_key = *relay_key_,
                                              .server_public = relay_key_->PublicRaw(),
                                              .admission = admission,

@@ -2,8 +2,11 @@
 
 #include <charconv>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/net/listener.h"
+#include "tools/serverd/join_url.h"
 #include "tools/serverd/urls.h"
 
 namespace ringscale::serverd {
@@ -89,6 +92,35 @@ FrontLimits FrontLimitsOf(const Config& config) {
   limits.sources.per_source = config.limits.connections_per_source;
   limits.handshakes.in_progress = config.limits.handshakes_per_front;
   return limits;
+}
+
+core::Result<core::net::TrustedProxies> TrustedProxiesOf(const Config& config) {
+  std::vector<std::string> proxies;
+  for (const auto& prefix : config.trusted_proxies) proxies.push_back(prefix.text());
+  return core::net::TrustedProxies::Parse(proxies);
+}
+
+std::optional<core::io::RingKind> RingKindOf(const Config& config) {
+  switch (config.engine.io) {
+    case Config::Engine::Io::kEpoll:
+      return core::io::RingKind::kEpoll;
+    case Config::Engine::Io::kIoUring:
+      return core::io::RingKind::kUring;
+    case Config::Engine::Io::kAuto:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::set<std::string> OwnNames(const Config& config) {
+  std::set<std::string> names = {"localhost", std::string(control::kInventedDerpHost), "127.0.0.1",
+                                 "::1"};
+  for (const auto& ip : MachineAddresses()) names.insert(ip.text());
+  for (const std::string& host :
+       {ServerNameOf(config).host, config.derp.host, config.derp.ipv4, config.derp.ipv6}) {
+    if (!host.empty()) names.insert(host);
+  }
+  return names;
 }
 
 }  // namespace ringscale::serverd

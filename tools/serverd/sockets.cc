@@ -1,10 +1,12 @@
 #include "tools/serverd/sockets.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "core/net/udp_socket.h"
@@ -222,6 +224,15 @@ core::Result<ServerSockets> OpenServerSockets(const Config& config, std::vector<
   }
   if (auto opened = OpenForCommands(config, given, sockets); !opened) return core::Forward(opened);
   return sockets;
+}
+
+core::Result<std::vector<core::Fd>> CopiesOf(const std::vector<ServerSockets::Listening>& sockets) {
+  std::vector<core::Fd> copies;
+  for (const auto& socket : sockets) {
+    copies.emplace_back(fcntl(socket.fd.get(), F_DUPFD_CLOEXEC, 0));
+    if (!copies.back().valid()) return core::FailErrno("dup", errno);
+  }
+  return copies;
 }
 
 }  // namespace ringscale::serverd

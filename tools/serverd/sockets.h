@@ -56,6 +56,9 @@ struct ServerSockets {
   bool https_443 = false;
 };
 
+// Descriptors of their own for somebody else.
+core::Result<std::vector<core::Fd>> CopiesOf(const std::vector<ServerSockets::Listening>& sockets);
+
 // What a process serves: what it opens differs.
 enum class ServerRole : std::uint8_t { kServe, kRelay };
 
