@@ -1,8 +1,10 @@
 #include "control/map/map_builder.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "control/wire/node_json.h"
+#include "core/json/writer.h"
 
 namespace ringscale::control {
 
@@ -27,18 +29,27 @@ void MapBuilder::AppendNode(std::string& out, const Node& viewer) {
              {.file_sharing = file_sharing_, .policy = &policy_});
 }
 
-void MapBuilder::AppendPolicy(std::string& out, const Node& viewer) {
+MapBuilder::Rules MapBuilder::RulesOf(const Node& viewer) const {
+  Rules rules;
+  std::string& out = rules.text;
   // Without a filter clients let nothing in; an empty list says the same.
   out += "\"PacketFilters\":{\"base\":[";
   bool first = true;
-  for (const PolicyText& rules : policy_.PacketFilter(viewer)) {
-    if (rules->empty()) continue;
+  for (const PolicyText& text : policy_.PacketFilter(viewer)) {
+    if (text->empty()) continue;
     if (!first) out += ',';
     first = false;
-    out += *rules;
+    out += *text;
   }
   out += "]},\"SSHPolicy\":";
   out += *policy_.SshPolicy(viewer);
+  const std::size_t length = out.size();
+  core::json::Writer json(out);
+  json.BeginObject();
+  policy_.AddSelfCapabilities(viewer, json);
+  rules.digest = std::hash<std::string_view>()(out);
+  out.resize(length);
+  return rules;
 }
 
 void MapBuilder::AppendSelfMessage(MessageBuilder& message, const Node& viewer) {
@@ -53,14 +64,15 @@ void MapBuilder::AppendSelfMessage(MessageBuilder& message, const Node& viewer) 
   message.EndMessage();
 }
 
-void MapBuilder::AppendPolicyMessage(MessageBuilder& message, const Node& viewer, bool with_node) {
+void MapBuilder::AppendPolicyMessage(MessageBuilder& message, const Node& viewer,
+                                     const Rules& rules, bool with_node) {
   std::string& text = message.text();
   text += '{';
   if (with_node) {
     AppendNode(text, viewer);
     text += ',';
   }
-  AppendPolicy(text, viewer);
+  text += rules.text;
   text += '}';
   message.EndMessage();
 }
@@ -142,7 +154,9 @@ OutputPtr MapBuilder::FullMap(const Node& viewer, Audience& audience, const Clie
   text += "],";
   AppendNode(text, viewer);
   text += ',';
-  AppendPolicy(text, viewer);
+  const Rules rules = RulesOf(viewer);
+  last_digest_ = rules.digest;
+  text += rules.text;
   text += ",\"ControlTime\":\"" + core::FormatRfc3339(now) + "\"";
 
   // The viewer's own block first, else any: its beginning is made for this viewer

@@ -32,16 +32,24 @@ class MapBuilder {
 
   // The viewer's own Node and profile.
   void AppendSelfMessage(MessageBuilder& message, const Node& viewer);
-  // Its packet filter and SSH rules; with its own Node after a policy change, which
-  // says what the node can do.
-  void AppendPolicyMessage(MessageBuilder& message, const Node& viewer, bool with_node);
+  // What a policy says to one viewer.
+  struct Rules {
+    std::string text;          // the members PacketFilters and SSHPolicy
+    std::uint64_t digest = 0;  // of it and of the capabilities in the viewer's own Node
+  };
+  [[nodiscard]] Rules RulesOf(const Node& viewer) const;
+  // The digest of what the last full map said.
+  [[nodiscard]] std::uint64_t last_digest() const { return last_digest_; }
+  // Packet filter and SSH rules; with its own Node after a policy change, which says
+  // what the node can do.
+  void AppendPolicyMessage(MessageBuilder& message, const Node& viewer, const Rules& rules,
+                           bool with_node);
   // For a client whose node is unknown or gone: it shows "logged out".
   [[nodiscard]] OutputPtr LoggedOut(const core::NodePublic& node_key, const ClientKind& client,
                                     Encoding encoding);
 
  private:
   void AppendNode(std::string& out, const Node& viewer);
-  void AppendPolicy(std::string& out, const Node& viewer);
   // The viewer's block (or any first block) in parts, the first without a comma
   // before it. False when it has no peer but the viewer.
   bool AppendBlockInParts(MessageBuilder& message, Block& block, NodeId viewer, Encoding encoding);
@@ -51,6 +59,7 @@ class MapBuilder {
   Encoder& encoder_;
   SettingsPieces& settings_;
   const bool file_sharing_;
+  std::uint64_t last_digest_ = 0;
   // Fixed texts.
   struct Fixed {
     core::SharedSlice patches;  // {"PeersChangedPatch":[

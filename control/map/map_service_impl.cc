@@ -211,6 +211,7 @@ OutputPtr MapServiceImpl::MakeFullMap(StreamImpl& stream) {
   stream.phase_ = Phase::kLive;
   stream.position_ = index_.head();
   stream.rules_version_ = policy_.RulesVersion(stream.audience_->id());
+  stream.rules_digest_ = builder_.last_digest();
   stream.self_changed_ = false;
   stream.had_map_ = true;
   stream.taking_map_ = true;
@@ -230,7 +231,7 @@ OutputPtr MapServiceImpl::MakeUpdate(StreamImpl& stream) {
   stream.position_ = delta.to();
   const std::uint64_t rules = policy_.RulesVersion(stream.audience_->id());
   const bool all_rules = policy_changed_ > from;
-  const bool policy = all_rules || rules != std::exchange(stream.rules_version_, rules);
+  bool policy = all_rules || rules != std::exchange(stream.rules_version_, rules);
   const bool self = std::exchange(stream.self_changed_, false);
   const bool dns = dns_changed_ > from;
   const bool derp = derp_changed_ > from;
@@ -241,11 +242,18 @@ OutputPtr MapServiceImpl::MakeUpdate(StreamImpl& stream) {
     End(stream);
     return nullptr;
   }
+  MapBuilder::Rules told;
+  if (policy) {
+    // Most nodes notice nothing of most changes.
+    told = builder_.RulesOf(*viewer);
+    policy = told.digest != std::exchange(stream.rules_digest_, told.digest);
+    if (!policy && !self && !dns && !derp) return peers;
+  }
   MessageBuilder message(encoder_, stream.encoding_);
   if (peers != nullptr) message.Append(*peers);
   if (dns) message.Append(*settings_.DnsMessage(stream.encoding_));
   if (derp) message.Append(*settings_.DerpMessage(stream.client_, stream.encoding_));
-  if (policy) builder_.AppendPolicyMessage(message, *viewer, all_rules);
+  if (policy) builder_.AppendPolicyMessage(message, *viewer, told, all_rules);
   if (dns || derp || policy) stats_.settings_updates.Add();
   if (self) {
     builder_.AppendSelfMessage(message, *viewer);

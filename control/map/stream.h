@@ -70,6 +70,7 @@ class StreamImpl final : public MapStream {
   Audience* audience_ = nullptr;
   Sequence position_ = 0;
   std::uint64_t rules_version_ = 0;  // PolicyView::RulesVersion that it was told
+  std::uint64_t rules_digest_ = 0;   // of the rules themselves
   std::uint64_t awaited_by_ = 0;     // the fan-out that waits for it
   // Peers it was told about before its audience changed, until the next full map.
   std::shared_ptr<const std::vector<NodeId>> forgotten_;

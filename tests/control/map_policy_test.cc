@@ -188,6 +188,30 @@ TEST_F(PolicyMapTest, APolicyChangeReachesOpenStreams) {
   EXPECT_EQ(client.model.peers.size(), 1U);
 }
 
+TEST_F(PolicyMapTest, APolicyChangeIsToldToThoseItConcerns) {
+  const NodeId laptop = tailnet.AddNode(1).row.id;
+  const NodeId other = tailnet.AddNode(2).row.id;
+  Node& database = tailnet.AddNode(3);
+  database.row.tags = {"tag:db"};
+  SetPolicy(kDatabase);
+  TestClient& mine = Open(laptop);
+  TestClient& theirs = Open(other);
+  TestClient& db = Open(database.row.id);
+  Settle();
+  const int mine_before = mine.model.messages;
+  const int theirs_before = theirs.model.messages;
+  const int db_before = db.model.messages;
+  std::string changed = kDatabase;
+  changed.replace(changed.find("5432"), 4, "5433");
+  SetPolicy(changed);
+  Settle();
+  ExpectAllTold();
+  EXPECT_EQ(mine.model.messages, mine_before);
+  EXPECT_EQ(theirs.model.messages, theirs_before);
+  EXPECT_EQ(db.model.messages, db_before + 1);
+  EXPECT_EQ(db.model.full_maps, 1);
+}
+
 TEST_F(PolicyMapTest, ANewNodeChangesFiltersOfThoseItMayReachOnly) {
   const NodeId first = tailnet.AddNode(1).row.id;
   const NodeId other = tailnet.AddNode(2).row.id;
