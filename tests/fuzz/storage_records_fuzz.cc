@@ -24,6 +24,7 @@ void TryRecord(std::string_view record, bool exact) {
   Check(DecodeUser(record), record, exact);
   Check(DecodeNode(record), record, exact);
   Check(DecodePreAuthKey(record), record, exact);
+  Check(DecodePolicy(record), record, exact);
   static_cast<void>(PeekSchemaVersion(record));
 }
 

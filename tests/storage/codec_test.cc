@@ -103,6 +103,15 @@ TEST(Records, RoundTripWithEveryField) {
   EXPECT_EQ(key_back->created, key.created);
   EXPECT_EQ(Encode(*key_back), Encode(key));
 
+  const PolicyRow policy{7, core::WallTime{5'000'000'000}, "alice", "{ // rules\n}"};
+  const auto policy_back = DecodePolicy(Encode(policy));
+  ASSERT_TRUE(policy_back);
+  EXPECT_EQ(policy_back->id, 7U);
+  EXPECT_EQ(policy_back->created, policy.created);
+  EXPECT_EQ(policy_back->author, "alice");
+  EXPECT_EQ(policy_back->text, policy.text);
+  EXPECT_EQ(Encode(*policy_back), Encode(policy));
+
   MetaRow meta{1, 2, 3, 4, 5, 6, "0123"};
   const auto meta_back = DecodeMeta(Encode(meta));
   ASSERT_TRUE(meta_back);
@@ -230,7 +239,13 @@ TEST(Records, VerifyChecksTheKey) {
   EXPECT_EQ(CodeOf(VerifyRecord(Table::kNodes, "x", Encode(SampleNode(4)))), ErrorCode::kCorrupt);
   EXPECT_EQ(CodeOf(VerifyRecord(Table::kMeta, "other", Encode(MetaRow{}))), ErrorCode::kCorrupt);
   EXPECT_TRUE(VerifyRecord(Table::kMeta, kMetaKey, Encode(MetaRow{})));
-  EXPECT_TRUE(VerifyRecord(Table::kPolicies, IdKey(1), RecordWriter(Table::kPolicies).Finish()));
+  EXPECT_TRUE(VerifyRecord(Table::kApiKeys, IdKey(1), RecordWriter(Table::kApiKeys).Finish()));
+  EXPECT_TRUE(VerifyRecord(Table::kPolicies, IdKey(3), Encode(PolicyRow{3, {}, "", "{}"})));
+  EXPECT_EQ(CodeOf(VerifyRecord(Table::kPolicies, IdKey(4), Encode(PolicyRow{3, {}, "", "{}"}))),
+            ErrorCode::kCorrupt);
+  EXPECT_EQ(
+      CodeOf(VerifyRecord(Table::kPolicies, IdKey(1), RecordWriter(Table::kPolicies).Finish())),
+      ErrorCode::kCorrupt);
   EXPECT_EQ(CodeOf(VerifyRecord(static_cast<Table>(77), "k", "v")), ErrorCode::kCorrupt);
 }
 
