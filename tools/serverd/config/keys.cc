@@ -140,11 +140,12 @@ std::vector<Key> MakeKeys() {
                       {{"sequential", false}, {"random", true}}, "\"sequential\" or \"random\"",
                       "sequential: the next free address; random: any."),
 
-      ChoiceKey<bool>("policy.mode", RINGSCALE_MEMBER(policy.database),
-                      {{"file", false}, {"database", true}}, "\"file\" or \"database\"",
-                      "file: the policy is that of policy.path, read again when it changes and on\n"
-                      "SIGHUP. database: it is set with \"ringscale policy set\" and kept with its\n"
-                      "history."),
+      ChoiceKey<bool>(
+          "policy.mode", RINGSCALE_MEMBER(policy.database), {{"file", false}, {"database", true}},
+          "\"file\" or \"database\"",
+          "file: the policy is that of policy.path, read again when it changes and on\n"
+          "SIGHUP. database: it is set with \"ringscale policy set\" and kept with its\n"
+          "history."),
       TextKey("policy.path", RINGSCALE_MEMBER(policy.path),
               "The policy file (HuJSON). Empty: everybody reaches everybody."),
 
