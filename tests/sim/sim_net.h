@@ -57,6 +57,7 @@ struct SimSocket {
     std::size_t done = 0;
   };
   std::optional<core::io::Token> receive;
+  bool receive_once = false;  // ends with the first bytes
   std::optional<SendOperation> send;
 
   [[nodiscard]] std::size_t inbound_left() const { return inbound.size() - inbound_taken; }

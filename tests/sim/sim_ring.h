@@ -58,7 +58,6 @@ class SimRing {
   }
 
   void AcceptMultishot(int, core::io::Token) { std::abort(); }
-  void ReceiveOnce(int, core::io::Token) { std::abort(); }
   void ReceiveMessageMultishot(int, msghdr*, core::io::Token) { std::abort(); }
   void SendMessage(int, msghdr*, core::io::Token) { std::abort(); }
 
@@ -67,7 +66,13 @@ class SimRing {
     Check(!socket.receive.has_value(), "two receives on one socket");
     Check(!socket.server_closed, "receive on a closed socket");
     socket.receive = token;
+    socket.receive_once = false;
     active_.insert(fd);
+  }
+
+  void ReceiveOnce(int fd, core::io::Token token) {
+    ReceiveMultishot(fd, token);
+    net_.At(fd).receive_once = true;
   }
 
   void Send(int fd, const iovec* pieces, unsigned count, core::io::Token token) {
@@ -200,7 +205,7 @@ class SimRing {
       socket.inbound.clear();
       socket.inbound_taken = 0;
     }
-    const bool more = !rng_.Chance(faults_.end_multishot);
+    const bool more = !socket.receive_once && !rng_.Chance(faults_.end_multishot);
     Complete({.token = *socket.receive,
               .result = static_cast<std::int32_t>(size),
               .buffer_id = id,

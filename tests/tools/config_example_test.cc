@@ -117,6 +117,8 @@ TEST(ConfigKeys, EveryKeyReachesTheConfig) {
       {"prefixes.v4", "\"\""},
       {"prefixes.v6", "\"\""},
       {"prefixes.allocation", "\"random\""},
+      {"policy.mode", "\"database\""},
+      {"policy.path", "\"/p\""},
       {"node.expiry", "\"1d\""},
       {"node.ephemeral.inactivity_timeout", "\"70s\""},
       {"limits.pending_registration_lifetime", "\"70s\""},

@@ -125,9 +125,9 @@ TEST_F(RelayWebTest, FiguresUnderDerpersNames) {
   EXPECT_EQ((*vars)["derp_packets_dropped"]["{reason=\"queue_head\",kind=\"disco\"}"].AsInt(), 4);
   const std::string text = From("127.0.0.1", serverd::Get("/debug/varz"));
   for (const char* line : {"\nderp_accepts 9\n", "\nderp_current_connections 5\n",
-                           "\nderp_packets_dropped{reason=\"queue_head\",kind=\"disco\"} 4\n",
+                           "\nderp_packets_dropped{kind=\"disco\",reason=\"queue_head\"} 4\n",
                            "\n# TYPE derp_clients_local gauge\n",
-                           "\nversion{version=\"1.2.3\",binary=\"ringscale\"} 1\n"}) {
+                           "\nversion{binary=\"ringscale\",version=\"1.2.3\"} 1\n"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line << text;
   }
 }

@@ -111,10 +111,9 @@ CLI::App* AddRelay(Tree& tree) {
            "SIGTERM ends it in order: clients are closed one by one over relay.drain. SIGHUP "
            "makes it read its files again. --take-over replaces a running relay without a "
            "refused connection. docs/relay.md tells how to switch from derper.",
-       .examples = {{"relay --hostname derp.example.com --certmode manual --certdir /etc/derp",
+       .examples = {{"relay --hostname derp.example.com --certmode manual --certdir DIR",
                      "Serve with a certificate from files."},
-                    {"relay -c /var/lib/derper/derper.key --verify-client-url "
-                     "https://net.example.com/verify",
+                    {"relay -c derper.key --verify-client-url https://net.example/verify",
                      "Go on with derper's key; admit the nodes of a tailnet."}}},
       [flags, options, &globals](Session& session) -> Result<int> {
         RelayFlags relay;
