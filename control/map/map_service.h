@@ -4,7 +4,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "control/state/types.h"
 #include "control/wire/map_request.h"
@@ -17,6 +20,9 @@ namespace ringscale::control {
 class MapStream : public core::http::BodySource {
  public:
   [[nodiscard]] virtual NodeId node() const = 0;  // 0 = of an unknown node
+  // The :authority of this poll's request. Pings repeat it: clients open another
+  // Noise connection for another one.
+  virtual void SetAuthority(std::string authority) = 0;
 };
 
 class MapService : public ChangeListener {
@@ -40,6 +46,12 @@ class MapService : public ChangeListener {
   virtual std::unique_ptr<MapStream> OpenExpired(const MapRequest& request, std::string host,
                                                  bool https, core::http::BodyWaker& waker) = 0;
   virtual std::string OneShotExpired(const MapRequest& request, std::string host, bool https) = 0;
+
+  // Makes the client of a node send HEAD `path` (with its query) over Noise
+  // (tailcfg.PingRequest). False: it has no stream that is up to date.
+  virtual bool Ping(NodeId node, std::string_view path) = 0;
+  // Host and scheme of the node's stream, as given to Open; nullopt: it has none.
+  [[nodiscard]] virtual std::optional<std::pair<std::string, bool>> HostOf(NodeId node) const = 0;
 
   [[nodiscard]] virtual std::size_t open_streams() const = 0;
 };

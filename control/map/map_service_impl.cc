@@ -188,6 +188,10 @@ OutputPtr MapServiceImpl::NextOutput(StreamImpl& stream) {
       }
       break;
   }
+  if (output == nullptr && !stream.ping_.empty() && stream.phase_ == Phase::kLive) {
+    stats_.pings.Add();
+    output = SingleMessage(encoder_, stream.encoding_, std::exchange(stream.ping_, {}));
+  }
   if (output == nullptr && stream.keep_alive_due_ && stream.phase_ != Phase::kEnded) {
     stats_.keep_alives.Add();
     output = keep_alive_[static_cast<std::size_t>(stream.encoding_)];

@@ -13,7 +13,9 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <unordered_map>
 #include <utility>
@@ -77,6 +79,8 @@ class MapServiceImpl final : public MapService {
   std::unique_ptr<MapStream> OpenExpired(const MapRequest& request, std::string host, bool https,
                                          core::http::BodyWaker& waker) override;
   std::string OneShotExpired(const MapRequest& request, std::string host, bool https) override;
+  bool Ping(NodeId node, std::string_view path) override;
+  [[nodiscard]] std::optional<std::pair<std::string, bool>> HostOf(NodeId node) const override;
   [[nodiscard]] std::size_t open_streams() const override { return open_streams_; }
 
   // A reconnect storm: streams wait for a place to get their full map, or so many

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "control/map/map_service_impl.h"
+#include "core/json/writer.h"
 
 namespace ringscale::control {
 namespace {
@@ -19,6 +20,15 @@ constexpr std::size_t kStormShare = 32;
 constexpr std::size_t kStormLeast = 64;
 // Streams that take their map slowly, per place of fast ones.
 constexpr std::size_t kSlowFactor = 4;
+
+// What may stand in a URL as its host and port; the client only compares it.
+std::string_view UrlHost(std::string_view authority) {
+  constexpr std::string_view kAllowed =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:[]";
+  const bool usable = !authority.empty() && authority.size() <= 255 &&
+                      authority.find_first_not_of(kAllowed) == std::string_view::npos;
+  return usable ? authority : "unused";
+}
 
 std::int64_t SecondOf(core::Instant at) {
   return at.ns / core::Seconds(1).ns;
@@ -192,6 +202,30 @@ void MapServiceImpl::CheckPlaces(core::Instant now) {
   // End and FillPlaces may have added some meanwhile.
   places_.insert(places_.end(), kept.begin(), kept.end());
   FillPlaces();
+}
+
+// --- pings ---
+
+bool MapServiceImpl::Ping(NodeId node, std::string_view path) {
+  StreamImpl* stream = StreamOf(node);
+  if (stream == nullptr || stream->phase_ != Phase::kLive) return false;
+  stream->ping_.clear();
+  core::json::Writer json(stream->ping_);
+  json.BeginObject();
+  // Nothing else is in it, and no map is to be worked out from it.
+  if (stream->keep_alive_) json.Field("KeepAlive", true);
+  json.Key("PingRequest").BeginObject();
+  json.Field("URL", "https://" + std::string(UrlHost(stream->authority_)) + std::string(path));
+  json.Field("URLIsNoise", true);
+  json.EndObject().EndObject();
+  if (stream->idle()) stream->waker_.Wake();
+  return true;
+}
+
+std::optional<std::pair<std::string, bool>> MapServiceImpl::HostOf(NodeId node) const {
+  const StreamImpl* stream = StreamOf(node);
+  if (stream == nullptr) return std::nullopt;
+  return std::pair(stream->client_.host, stream->client_.https);
 }
 
 // --- keep-alives ---

@@ -20,6 +20,7 @@ void AddMapMetrics(core::MetricsRegistry& registry, const MapStats& stats) {
   counter("messages_total", kMessages, stats.self_updates, {{"kind", "self"}});
   counter("messages_total", kMessages, stats.settings_updates, {{"kind", "settings"}});
   counter("messages_total", kMessages, stats.keep_alives, {{"kind", "keep_alive"}});
+  counter("messages_total", kMessages, stats.pings, {{"kind", "ping"}});
   counter("deltas_rendered_total", "Deltas made; the others were shared.", stats.delta_renders);
   counter("bytes_total", "Bytes of map messages taken by connections.", stats.bytes);
   constexpr const char* kEntries = "Peers in rendered deltas.";

@@ -13,6 +13,7 @@ struct MapStats {
   core::Counter self_updates;      // messages with a node's own Node
   core::Counter settings_updates;  // DNS, DERP map, filter
   core::Counter keep_alives;
+  core::Counter pings;
   core::Counter bytes;             // pulled by connections
   core::Counter peers_changed;     // entries of PeersChanged in deltas made
   core::Counter peers_patched;     // entries of PeersChangedPatch in deltas made

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "control/map/audience.h"
@@ -42,6 +44,7 @@ class StreamImpl final : public MapStream {
   Status Pull(std::size_t limit, core::SliceList& out) override;
   void OnAborted() override;
   [[nodiscard]] NodeId node() const override { return node_; }
+  void SetAuthority(std::string authority) override { authority_ = std::move(authority); }
 
  private:
   friend class MapServiceImpl;
@@ -57,6 +60,7 @@ class StreamImpl final : public MapStream {
   const ClientKind client_;
   const Encoding encoding_;
   const bool keep_alive_;
+  std::string authority_;
 
   // The service's bookkeeping about this stream.
   Phase phase_ = Phase::kNeedsMap;
@@ -66,6 +70,7 @@ class StreamImpl final : public MapStream {
   bool self_changed_ = false;  // its own Node is to be told
   bool keep_alive_due_ = false;
   bool told_expired_ = false;
+  std::string ping_;  // a map message on its way out, or empty
   std::uint32_t slot_ = 0;
   Audience* audience_ = nullptr;
   Sequence position_ = 0;

@@ -159,6 +159,9 @@ class Registry {
   [[nodiscard]] NodeId PrimaryFor(const core::IpPrefix& prefix) const {
     return primaries_.ServerOf(prefix);
   }
+  // Online routers of which another one offers a subnet too. Valid until the next
+  // change.
+  [[nodiscard]] const std::set<NodeId>& SharingRouters() const { return primaries_.Sharing(); }
   // Policies set so far, by version; the last is in force. Only as many as
   // kKeptPolicies are kept.
   [[nodiscard]] const std::map<std::uint64_t, storage::PolicyRow>& policies() const {
@@ -223,6 +226,9 @@ class Registry {
   void StreamClosed(NodeId id);
   // A relay login of this node key came or went.
   void SetRelayConnected(const core::NodePublic& key, bool connected);
+  // Whether a router can be reached: the subnets that it shares with healthy ones are
+  // theirs while it cannot. Going offline makes it responsive again.
+  void SetResponsive(NodeId id, bool responsive);
 
  private:
   using Prepared = ChangeQueue::Prepared;

@@ -130,8 +130,16 @@ void Registry::SetRelayConnected(const core::NodePublic& key, bool connected) {
   if (node != nullptr) nodes_.Find(node->row.id)->relay_connected = connected;
 }
 
+void Registry::SetResponsive(NodeId id, bool responsive) {
+  Node* const node = nodes_.Find(id);
+  if (node == nullptr || node->unresponsive != responsive) return;
+  node->unresponsive = !responsive;
+  Announce(*node, {.kind = Change::Kind::kNodeRefreshed, .fields = Change::kOnline});
+}
+
 void Registry::GoOffline(Node& node) {
   node.online = false;
+  node.unresponsive = false;
   MarkDirty(node.row.id);
   if (node.row.ephemeral) {
     const core::Duration left = options_.ephemeral_timeout - options_.offline_grace;

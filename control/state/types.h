@@ -54,6 +54,8 @@ struct Node {
   std::uint32_t live_streams = 0;
   std::optional<core::Instant> stream_since;  // when the first of the live streams opened
   bool relay_connected = false;
+  // It does not answer probes, so others carry the subnets that it shares.
+  bool unresponsive = false;
 
   // Of the Hostinfo text as the client sent it last: an equal one is not parsed.
   std::uint64_t hostinfo_digest = 0;

@@ -114,6 +114,7 @@ class TestClient {
   // Until there is nothing more for now; returns the bytes.
   std::size_t Drain(std::size_t limit = 16384);
   void Close() { stream_.reset(); }
+  void SetAuthority(std::string authority) { stream_->SetAuthority(std::move(authority)); }
   [[nodiscard]] bool ended() const { return ended_; }
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
   [[nodiscard]] NodeId id() const { return id_; }
