@@ -13,6 +13,7 @@
 #include "control/api/admin_request.h"
 #include "control/api/problem.h"
 #include "control/auth/registration.h"
+#include "control/auth/ssh_checks.h"
 #include "control/policy/policy_keeper.h"
 #include "control/state/registry.h"
 #include "core/engine/loop.h"
@@ -33,6 +34,8 @@ struct AdminApiOptions {
   std::function<bool()> relay_is_pinned;
   // The policy; null: there is none to ask about.
   PolicyKeeper* policy = nullptr;
+  // SSH sessions that wait for `auth approve`; null: none ever does.
+  SshChecks* ssh_checks = nullptr;
   // How long a pre-auth key lasts whose maker did not say.
   core::Duration default_key_lifetime = core::Seconds(3600);
 };

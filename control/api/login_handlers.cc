@@ -45,7 +45,13 @@ void AdminApi::Verdict(const AdminRequest& request, AdminRespond respond, bool a
     respond(std::move(*refusal));
     return;
   }
-  const auto done = approve ? registration_.Approve(id) : registration_.Reject(id);
+  SshChecks* const checks = options_.ssh_checks;
+  core::Result<> done;
+  if (checks != nullptr && checks->Find(id) != nullptr) {
+    done = approve ? checks->Approve(id) : checks->Reject(id);
+  } else {
+    done = approve ? registration_.Approve(id) : registration_.Reject(id);
+  }
   respond(
       done ? JsonAnswer("{}")
            : Problem(approve ? "approving auth request" : "rejecting auth request", done.error()));

@@ -61,6 +61,19 @@ struct EngineSettings {
   bool https_certificates = false;  // else funnel comes with a warning
 };
 
+// URLs that clients fetch over Noise begin with this: the host counts for nothing.
+inline constexpr std::string_view kNoiseBaseUrl = "https://unused";
+// Where a client asks what to do with an SSH session that is to be checked, after
+// the server's base URL. The client fills the variables in.
+inline constexpr std::string_view kSshActionPath =
+    "/machine/ssh/action/$SRC_NODE_ID/to/$DST_NODE_ID?local_user=$LOCAL_USER";
+
+// An SSH login that somebody has to approve.
+struct SshCheck {
+  core::Duration period;        // for so long an approval counts; zero: once
+  std::string approved_action;  // tailcfg.SSHAction
+};
+
 class Engine {
  public:
   Engine(std::shared_ptr<const Program> program, EngineSettings settings);
@@ -87,8 +100,9 @@ class Engine {
   [[nodiscard]] std::vector<FilterRule> PacketFilter(NodeId id) const;
   // tailcfg.SSHPolicy.
   [[nodiscard]] std::string SshPolicy(NodeId id) const;
-  // Of the first check rule that lets `src` log in on `dst`; nullopt: none does.
-  [[nodiscard]] std::optional<core::Duration> SshCheckPeriod(NodeId src, NodeId dst) const;
+  // The first check rule that lets `src` log in on `dst` as `user`; nullopt: none does.
+  [[nodiscard]] std::optional<SshCheck> SshCheckFor(NodeId src, NodeId dst,
+                                                    std::string_view user) const;
   enum class SshAnswer : std::uint8_t { kNo, kAccept, kCheck };
   // Whether `src` may log in on `dst` as `user`.
   [[nodiscard]] SshAnswer SshAllows(NodeId src, NodeId dst, std::string_view user) const;
@@ -172,8 +186,10 @@ class Engine {
   [[nodiscard]] bool SelfApplies(const Rule& rule, const NodeClass& node_class) const;
 
   struct SshOutput;
-  [[nodiscard]] std::string SshAction(const SshProgramRule& rule) const;
+  // Of a check rule before or after somebody approved, of others at any time.
+  [[nodiscard]] std::string SshAction(const SshProgramRule& rule, bool approved) const;
   [[nodiscard]] bool SshSpeaksOf(const SshProgramRule& rule, NodeId src, NodeId dst) const;
+  [[nodiscard]] bool SshNames(const SshProgramRule& rule, NodeId src, std::string_view user) const;
   void WriteSshRules(const SshProgramRule& rule, const PolicyNode& node, SshOutput& out) const;
 
   [[nodiscard]] bool DestinationCovers(const Rule& rule, const core::IpPrefix& route) const;

@@ -28,14 +28,12 @@ struct Engine::SshOutput {
   std::vector<std::string> accept;
 };
 
-std::string Engine::SshAction(const SshProgramRule& rule) const {
+std::string Engine::SshAction(const SshProgramRule& rule, bool approved) const {
   std::string out;
   Writer json(out);
   json.BeginObject();
-  if (rule.rule->check) {
-    json.Field("holdAndDelegate", settings_.server_url +
-                                      "/machine/ssh/action/$SRC_NODE_ID/to/$DST_NODE_ID"
-                                      "?local_user=$LOCAL_USER");
+  if (rule.rule->check && !approved) {
+    json.Field("holdAndDelegate", settings_.server_url + std::string(kSshActionPath));
   } else {
     json.Field("accept", true);
     json.Field("allowAgentForwarding", true);
@@ -91,7 +89,7 @@ void Engine::WriteSshRules(const SshProgramRule& rule, const PolicyNode& node,
     }
   });
 
-  const std::string action = SshAction(rule);
+  const std::string action = SshAction(rule, false);
   const auto emit = [&](std::vector<const PolicyNode*> nodes,
                         const std::map<std::string, std::string>& logins) {
     if (nodes.empty()) return;
@@ -165,9 +163,19 @@ bool Engine::SshSpeaksOf(const SshProgramRule& rule, NodeId src, NodeId dst) con
   return own || (rule.self && same_user);
 }
 
-std::optional<core::Duration> Engine::SshCheckPeriod(NodeId src, NodeId dst) const {
+bool Engine::SshNames(const SshProgramRule& rule, NodeId src, std::string_view user) const {
+  if (user == "root") return rule.root;
+  if (rule.nonroot || std::ranges::binary_search(rule.literals, user)) return true;
+  const PolicyNode& from = nodes_.at(src);
+  const PolicyUser* const person = from.tagged() ? nullptr : program_->FindUser(from.user);
+  return InDomains(rule, person) && LocalPart(person->email) == user;
+}
+
+std::optional<SshCheck> Engine::SshCheckFor(NodeId src, NodeId dst, std::string_view user) const {
   for (const auto& rule : program_->ssh()) {
-    if (rule.rule->check && SshSpeaksOf(rule, src, dst)) return rule.rule->check_period;
+    if (rule.rule->check && SshSpeaksOf(rule, src, dst) && SshNames(rule, src, user)) {
+      return SshCheck{.period = rule.rule->check_period, .approved_action = SshAction(rule, true)};
+    }
   }
   return std::nullopt;
 }
@@ -175,14 +183,8 @@ std::optional<core::Duration> Engine::SshCheckPeriod(NodeId src, NodeId dst) con
 Engine::SshAnswer Engine::SshAllows(NodeId src, NodeId dst, std::string_view user) const {
   SshAnswer answer = SshAnswer::kNo;
   if (user.empty()) return answer;
-  const PolicyNode& from = nodes_.at(src);
-  const PolicyUser* const person = from.tagged() ? nullptr : program_->FindUser(from.user);
   for (const auto& rule : program_->ssh()) {
-    if (!SshSpeaksOf(rule, src, dst)) continue;
-    const bool named = user == "root"
-                           ? rule.root
-                           : rule.nonroot || std::ranges::binary_search(rule.literals, user);
-    if (!named && !(InDomains(rule, person) && LocalPart(person->email) == user)) continue;
+    if (!SshSpeaksOf(rule, src, dst) || !SshNames(rule, src, user)) continue;
     if (rule.rule->check) return SshAnswer::kCheck;
     answer = SshAnswer::kAccept;
   }

@@ -152,7 +152,8 @@ void PolicyKeeper::Apply(Candidate candidate) {
   program_ = std::move(candidate.program);
   // The host of the URL is never looked up: clients ask over the connection that
   // they have.
-  index_.Use(program_, {.server_url = "https://unused", .https_certificates = false});
+  index_.Use(program_,
+             {.server_url = std::string(policy::kNoiseBaseUrl), .https_certificates = false});
   if (hooks_.changed) hooks_.changed();
   ApproveLater();
 }

@@ -161,8 +161,14 @@ TEST(PolicyEngine, SshChecksComeFirst) {
       R"({"accept":true,"allowAgentForwarding":true,"allowLocalPortForwarding":true,)"
       R"("allowRemotePortForwarding":true}}]})");
   EXPECT_EQ(engine.SshPolicy(1), R"({"rules":[]})");
-  EXPECT_EQ(engine.SshCheckPeriod(3, 4), core::Seconds(20 * 3600));
-  EXPECT_EQ(engine.SshCheckPeriod(1, 4), std::nullopt);
+  const auto check = engine.SshCheckFor(3, 4, "ubuntu");
+  ASSERT_TRUE(check);
+  EXPECT_EQ(check->period, core::Seconds(20 * 3600));
+  EXPECT_EQ(check->approved_action,
+            R"({"accept":true,"allowAgentForwarding":true,"allowLocalPortForwarding":true,)"
+            R"("allowRemotePortForwarding":true})");
+  EXPECT_FALSE(engine.SshCheckFor(3, 4, "root")) << "accepted without a check";
+  EXPECT_FALSE(engine.SshCheckFor(1, 4, "ubuntu"));
 }
 
 TEST(PolicyEngine, TestsOfThePolicy) {
