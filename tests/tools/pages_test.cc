@@ -51,7 +51,8 @@ TEST(Pages, HomeShowsTheCommand) {
 
 TEST(Pages, NothingIsLoadedFromElsewhere) {
   for (const Page& page : {Home(kSite), Windows(kSite), Apple(kSite), Error(kSite, 404),
-                           Register(kSite, kId, LoginRequest{"host", "linux", 3})}) {
+                           Register(kSite, kId, LoginRequest{"host", "linux", 3}),
+                           Auth(kSite, kId, SshCheck{"laptop", "alice", "db", "root", 3})}) {
     const std::string policy = Header(page, "content-security-policy");
     EXPECT_TRUE(policy.starts_with("default-src 'none';")) << policy;
     EXPECT_EQ(policy.find("http"), std::string::npos);
@@ -103,6 +104,24 @@ TEST(Pages, RegisterRefusesWhatIsNoId) {
   }
 }
 
+TEST(Pages, AnSshCheckShowsWhoAsksAndTheCommand) {
+  const Page page = Auth(kSite, kId, SshCheck{"laptop", "alice", "db", "root", 14});
+  EXPECT_EQ(page.status, 200);
+  EXPECT_NE(page.body.find("ringscale auth approve --auth-id " + std::string(kId) + "</code>"),
+            std::string::npos);
+  EXPECT_NE(page.body.find("ringscale auth reject --auth-id " + std::string(kId) + "</code>"),
+            std::string::npos);
+  EXPECT_NE(page.body.find("laptop, a device of alice"), std::string::npos);
+  EXPECT_NE(page.body.find("<dd>db</dd>"), std::string::npos);
+  EXPECT_NE(page.body.find("<dd>root</dd>"), std::string::npos);
+  EXPECT_NE(page.body.find("about 14 minutes"), std::string::npos);
+
+  const Page gone = Auth(kSite, kId, std::nullopt);
+  EXPECT_EQ(gone.status, 410);
+  EXPECT_EQ(gone.body.find("auth approve"), std::string::npos);
+  EXPECT_EQ(Auth(kSite, "<script>alert(1)</script>", std::nullopt).status, 400);
+}
+
 TEST(Pages, WhatStrangersChooseIsEscaped) {
   const std::string evil = "\"><script>alert(1)</script><img src=x onerror='alert(2)'>&\x01";
   const Page page = Register({.server_url = evil, .version = evil}, kId,
@@ -115,7 +134,8 @@ TEST(Pages, WhatStrangersChooseIsEscaped) {
        {Home({.server_url = evil, .version = evil}), Windows({.server_url = evil, .version = evil}),
         Apple({.server_url = evil, .version = evil}),
         Error({.server_url = evil, .version = evil}, 500),
-        Register({.server_url = evil, .version = evil}, kId, std::nullopt)}) {
+        Register({.server_url = evil, .version = evil}, kId, std::nullopt),
+        Auth({.server_url = evil, .version = evil}, kId, SshCheck{evil, evil, evil, evil, 1})}) {
     EXPECT_EQ(Count(other.body, "<script"), 1U);
     EXPECT_EQ(other.body.find("<img"), std::string::npos);
   }

@@ -41,10 +41,10 @@ void AddRegister(Tree& tree, CLI::App& auth) {
 }
 
 void AddVerdict(Tree& tree, CLI::App& auth, const std::string& name, const std::string& summary,
-                const std::string& done) {
+                const std::string& details, const std::string& done) {
   const auto id = std::make_shared<std::string>();
   CLI::App* command =
-      tree.Command(auth, {.name = name, .aliases = {}, .summary = summary, .details = ""},
+      tree.Command(auth, {.name = name, .aliases = {}, .summary = summary, .details = details},
                    [id, name, done](Session& session) -> Result<int> {
                      auto answer = session.Post("/api/v1/auth/" + name,
                                                 Value::Object({{"authId", Value::String(*id)}}));
@@ -65,8 +65,11 @@ void AddAuthCommands(Tree& tree) {
                                             .summary = "answer requests of devices and people",
                                             .details = "Requests expire after 15 minutes."});
   AddRegister(tree, *auth);
-  AddVerdict(tree, *auth, "approve", "approve a pending request", "Auth request approved");
-  AddVerdict(tree, *auth, "reject", "refuse a pending request", "Auth request rejected");
+  AddVerdict(tree, *auth, "approve", "approve a pending request",
+             "An SSH session that a check rule of the policy holds shows its user a page with this "
+             "command. A device that asks to join needs an owner: auth register.",
+             "Auth request approved");
+  AddVerdict(tree, *auth, "reject", "refuse a pending request", "", "Auth request rejected");
 }
 
 }  // namespace ringscale::ctl

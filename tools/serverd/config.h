@@ -128,6 +128,9 @@ struct Config {
   struct Node {
     core::Duration expiry{};  // of user-owned nodes; 0 = never
     core::Duration ephemeral_inactivity_timeout = core::Seconds(30 * 60);
+    core::Duration route_probe_interval = core::Seconds(5);  // 0 = no probes
+    core::Duration route_probe_timeout = core::Seconds(3);
+    std::uint32_t route_probe_misses = 2;
     bool operator==(const Node&) const = default;
   } node;
 

@@ -19,6 +19,7 @@ namespace {
 using core::LogInfo;
 using core::LogWarn;
 
+constexpr std::string_view kAuthPage = "/auth/";
 constexpr core::Duration kWatchInterval = core::Seconds(10);
 // An online node without a relay connection for this long is worth a line.
 constexpr core::Duration kRelayPatience = core::Seconds(30);
@@ -34,6 +35,14 @@ control::MapOptions MapOptionsOf(const Config& config) {
   options.base_domain = config.dns.base_domain;
   options.domain = config.dns.base_domain;
   options.full_maps = config.limits.full_maps_in_transmission;
+  return options;
+}
+
+control::ProbeOptions ProbeOptionsOf(const Config& config) {
+  control::ProbeOptions options;
+  options.interval = config.node.route_probe_interval;
+  options.timeout = config.node.route_probe_timeout;
+  options.misses = config.node.route_probe_misses;
   return options;
 }
 
@@ -80,14 +89,30 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
       registry_(loop, *parts_.store, RegistryOptions()),
       policy_(loop, registry_, {.database = config_.policy.database, .path = config_.policy.path}),
       registration_(loop, registry_, PendingLimitsOf(config_)),
+      ssh_checks_(loop, registry_,
+                  [this](control::NodeId source, control::NodeId destination,
+                         std::string_view user) -> std::optional<control::policy::SshCheck> {
+                    const auto* engine = policy_.index().engine();
+                    if (engine == nullptr) return std::nullopt;
+                    return engine->SshCheckFor(source, destination, user);
+                  }),
       source_(registry_),
       maps_(loop, source_, policy_.index(), MapOptionsOf(config_)),
       policy_relay_(policy_.index(), source_, maps_),
+      prober_(loop, registry_,
+              {.ping = [this](control::NodeId id,
+                              std::string_view path) { return maps_.Ping(id, path); },
+               .storm_draining = [this] { return maps_.storm_draining(); }},
+              ProbeOptionsOf(config_)),
       membership_(registry_, *parts_.admitted, parts_.close_relay_key),
-      machines_(registry_, registration_, maps_,
+      machines_(registry_, registration_, ssh_checks_, maps_,
                 {.base_url = [this](std::string_view host,
                                     bool https) { return BaseUrl(config_, host, https); },
-                 .host_seen = [this](std::string_view host) { OnHostSeen(host); }}),
+                 .host_seen = [this](std::string_view host) { OnHostSeen(host); },
+                 .probe_answered =
+                     [this](std::string_view probe, const core::MachinePublic& machine) {
+                       return prober_.OnAnswer(probe, machine);
+                     }}),
       derp_(loop, DerpSourcesOf(config_),
             [this](const control::DerpMap& map) { maps_.SetDerp(map); }),
       clients_(loop, pool_, machines_, ControlLimitsOf(config_)),
@@ -117,6 +142,11 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
                         "online, but without a connection to the relay: can this machine reach "
                         "its port over TLS?");
                   }
+                  if (node.unresponsive) {
+                    notes.emplace_back(
+                        "does not answer the server's probes: the subnets that other routers "
+                        "offer too are carried by these");
+                  }
                   return notes;
                 },
             .region_name =
@@ -126,7 +156,8 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
                              : std::string();
                 },
             .relay_is_pinned = [this] { return !certificate_.pin().empty(); },
-            .policy = &policy_}),
+            .policy = &policy_,
+            .ssh_checks = &ssh_checks_}),
       socket_(loop,
               [this](control::AdminRequest request, control::AdminRespond respond) {
                 api_.Handle(std::move(request), std::move(respond));
@@ -168,6 +199,7 @@ core::Result<> ControlPlane::Load() {
   AddMetrics();
   LogInfo("control", "state loaded",
           {{"nodes", registry_.nodes().size()}, {"users", registry_.users().size()}});
+  prober_.Start();
   Watch();
   return {};
 }
@@ -220,17 +252,41 @@ pages::Site ControlPlane::SiteFor(std::string_view host, bool https) const {
   return {.server_url = BaseUrl(config_, host, https), .version = parts_.version};
 }
 
+int ControlPlane::MinutesLeft(core::Instant end) const {
+  return static_cast<int>(std::max<std::int64_t>(1, (end - loop_.Now()).millis() / 60'000));
+}
+
+void ControlPlane::ShowSshCheck(const FrontRequest& request, HttpResponder responder) {
+  const std::string id = request.http.path.substr(kAuthPage.size());
+  std::optional<pages::SshCheck> shown;
+  const control::SshChecks::Pending* pending = ssh_checks_.Find(id);
+  const control::Node* source = pending ? registry_.FindNode(pending->source) : nullptr;
+  const control::Node* destination = pending ? registry_.FindNode(pending->destination) : nullptr;
+  if (source != nullptr && destination != nullptr) {
+    const auto* owner = source->tagged() ? nullptr : registry_.FindUser(source->row.user_id);
+    shown = pages::SshCheck{.source = source->row.given_name,
+                            .owner = owner != nullptr ? owner->name : "",
+                            .destination = destination->row.given_name,
+                            .local_user = pending->local_user,
+                            .minutes_left = MinutesLeft(pending->created + ssh_checks_.lifetime())};
+  }
+  responder.Send(pages::Auth(SiteFor(request.host, request.https), id, shown));
+}
+
 void ControlPlane::ShowLogin(const FrontRequest& request, HttpResponder responder) {
+  if (request.http.path.starts_with(kAuthPage)) {
+    ShowSshCheck(request, std::move(responder));
+    return;
+  }
   const std::string id = request.http.path.substr(std::string_view("/register/").size());
   std::optional<pages::LoginRequest> shown;
   const control::PendingLogin* pending = registration_.FindPending(id);
   if (pending != nullptr && !pending->rejected) {
-    const core::Duration left =
-        pending->created + config_.limits.pending_registration_lifetime - loop_.Now();
     shown = pages::LoginRequest{
         .hostname = pending->hostname,
         .os = "",
-        .minutes_left = static_cast<int>(std::max<std::int64_t>(1, left.millis() / 60'000))};
+        .minutes_left =
+            MinutesLeft(pending->created + config_.limits.pending_registration_lifetime)};
   }
   responder.Send(pages::Register(SiteFor(request.host, request.https), id, shown));
 }
@@ -375,6 +431,7 @@ void ControlPlane::Reload(Config config) {
 void ControlPlane::Shutdown(std::function<void()> done) {
   auto listener = socket_.StopAccepting();
   if (listener && hand_over_.complete()) listener->KeepFile();
+  prober_.Stop();
   clients_.CloseAll();
   registry_.Flush([done = std::move(done)](const core::Result<>& flushed) {
     if (!flushed) core::LogError("store", flushed.error().message);

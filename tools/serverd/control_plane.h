@@ -12,10 +12,12 @@
 #include "control/api/admin_api.h"
 #include "control/app/control_server.h"
 #include "control/auth/registration.h"
+#include "control/auth/ssh_checks.h"
 #include "control/derp/derp_sources.h"
 #include "control/map/map_service_impl.h"
 #include "control/map/policy_relay.h"
 #include "control/map/registry_source.h"
+#include "control/map/route_prober.h"
 #include "control/policy/policy_keeper.h"
 #include "control/state/registry.h"
 #include "core/engine/loop.h"
@@ -64,7 +66,7 @@ class ControlPlane {
   void ServeCommands(core::net::UnixListener listener);
   [[nodiscard]] int command_socket() const { return socket_.listening_fd(); }
   void Accept(control::NoiseClient client) { clients_.Accept(std::move(client)); }
-  // "/register/<id>".
+  // "/register/<id>" and "/auth/<id>".
   void ShowLogin(const FrontRequest& request, HttpResponder responder);
   void SetRelayPresence(const core::NodePublic& key, bool present);
   // Takes over what can change while running; says what cannot.
@@ -81,6 +83,8 @@ class ControlPlane {
   control::RegistryOptions RegistryOptions();
   void AddCommands();
   void AddMetrics();
+  [[nodiscard]] int MinutesLeft(core::Instant end) const;
+  void ShowSshCheck(const FrontRequest& request, HttpResponder responder);
   void Backup(control::AdminRespond respond);
   void OnHostSeen(std::string_view host);
   void PublishDerp();
@@ -96,9 +100,11 @@ class ControlPlane {
   control::Registry registry_;
   control::PolicyKeeper policy_;
   control::Registration registration_;
+  control::SshChecks ssh_checks_;
   control::RegistrySource source_;
   control::MapServiceImpl maps_;
   control::PolicyRelay policy_relay_;
+  control::RouteProber prober_;
   RelayMembership membership_;
   MachineService machines_;
   core::tls::AeadPool pool_;

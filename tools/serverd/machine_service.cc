@@ -6,6 +6,8 @@
 #include "control/wire/map_request.h"
 #include "control/wire/register_request.h"
 #include "control/wire/register_response.h"
+#include "control/wire/ssh_action_path.h"
+#include "core/http/h1_request.h"
 #include "core/obs/log.h"
 
 namespace ringscale::serverd {
@@ -27,7 +29,10 @@ class PresentStream final : public core::http::BodySource {
   PresentStream(const PresentStream&) = delete;
   PresentStream& operator=(const PresentStream&) = delete;
 
-  void SetStream(std::unique_ptr<control::MapStream> stream) { stream_ = std::move(stream); }
+  void SetStream(std::unique_ptr<control::MapStream> stream, const std::string& authority) {
+    stream_ = std::move(stream);
+    stream_->SetAuthority(authority);
+  }
   Status Pull(std::size_t limit, core::SliceList& out) override {
     return stream_->Pull(limit, out);
   }
@@ -63,6 +68,7 @@ void LogAnswer(const control::MachineConnection& connection,
 struct MachineService::Poll {
   std::shared_ptr<const control::MachineConnection> connection;
   control::MapRequest request;
+  std::string authority;
   Responder responder;
 };
 
@@ -99,6 +105,7 @@ void MachineService::Map(control::MachineRequest request, Responder responder) {
   }
   auto poll = std::make_shared<Poll>(Poll{.connection = std::move(request.connection),
                                           .request = std::move(*parsed),
+                                          .authority = std::move(request.authority),
                                           .responder = std::move(responder)});
   const control::Node* node = registry_.FindNodeByKey(poll->request.node_key);
   if (node == nullptr) {
@@ -129,6 +136,49 @@ void MachineService::Map(control::MachineRequest request, Responder responder) {
     }
     AnswerKnown(*poll, id);
   });
+}
+
+void MachineService::PingResponse(control::MachineRequest request, Responder responder) {
+  if (hooks_.probe_answered(core::http::QueryValue(request.query, "id"),
+                            request.connection->machine_key)) {
+    responder.Empty(204);
+  } else {
+    control::MachineApi::PingResponse(std::move(request), std::move(responder));
+  }
+}
+
+void MachineService::Ssh(control::MachineRequest request, Responder responder) {
+  const auto ends = control::ParseSshActionPath(request.path);
+  if (!ends) {
+    responder.Text(404, "no such path");
+    return;
+  }
+  const control::Node* destination = registry_.FindNode(ends->destination);
+  if (destination == nullptr) {
+    responder.Text(404, "dst node not found");
+    return;
+  }
+  if (destination->row.machine_key != request.connection->machine_key) {
+    responder.Text(401, "machine key does not match dst node");
+    return;
+  }
+  control::SshChecks::Session session;
+  session.source = ends->source;
+  session.destination = ends->destination;
+  session.local_user = core::http::QueryValue(request.query, "local_user");
+  session.auth_id = core::http::QueryValue(request.query, "auth_id");
+  // Who logs in reads the address, so it is that by which his machine knows us.
+  auto host = maps_.HostOf(ends->source);
+  if (!host) host.emplace(request.connection->host, request.connection->https);
+  session.page_url = [base = hooks_.base_url(host->first, host->second)](std::string_view id) {
+    return base + "/auth/" + std::string(id);
+  };
+  auto ticket = std::make_shared<control::SshChecks::Ticket>(0);
+  responder.OnGone([this, ticket] { ssh_checks_.Cancel(*ticket); });
+  *ticket = ssh_checks_.Handle(std::move(session),
+                               [answer = std::move(responder)](std::string action) mutable {
+                                 answer.Json(std::move(action));
+                               });
 }
 
 void MachineService::AnswerUnknown(Poll& poll) {
@@ -166,7 +216,8 @@ void MachineService::AnswerKnown(Poll& poll, NodeId id) {
       // Online first, so that the node's first map says so.
       auto present = std::make_unique<PresentStream>(registry_, id);
       present->SetStream(
-          maps_.Open(id, poll.request, poll.connection->host, poll.connection->https, waker));
+          maps_.Open(id, poll.request, poll.connection->host, poll.connection->https, waker),
+          poll.authority);
       return std::unique_ptr<core::http::BodySource>(std::move(present));
     });
   }

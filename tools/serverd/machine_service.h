@@ -8,6 +8,7 @@
 
 #include "control/app/machine_api.h"
 #include "control/auth/registration.h"
+#include "control/auth/ssh_checks.h"
 #include "control/map/map_service.h"
 #include "control/state/registry.h"
 
@@ -20,16 +21,24 @@ class MachineService final : public control::MachineApi {
     std::function<std::string(std::string_view host, bool https)> base_url;
     // A node of ours polls by this Host.
     std::function<void(std::string_view host)> host_seen;
+    // A machine answers a probe; false: nobody waits for it.
+    std::function<bool(std::string_view probe, const core::MachinePublic& machine)> probe_answered;
   };
 
   // All must outlive the service and every answer it still owes.
   MachineService(control::Registry& registry, control::Registration& registration,
-                 control::MapService& maps, Hooks hooks)
-      : registry_(registry), registration_(registration), maps_(maps), hooks_(std::move(hooks)) {}
+                 control::SshChecks& ssh_checks, control::MapService& maps, Hooks hooks)
+      : registry_(registry),
+        registration_(registration),
+        ssh_checks_(ssh_checks),
+        maps_(maps),
+        hooks_(std::move(hooks)) {}
 
   [[nodiscard]] bool IsRegistered(const core::MachinePublic& machine) const override;
   void Register(control::MachineRequest request, control::Responder responder) override;
   void Map(control::MachineRequest request, control::Responder responder) override;
+  void PingResponse(control::MachineRequest request, control::Responder responder) override;
+  void Ssh(control::MachineRequest request, control::Responder responder) override;
 
  private:
   struct Poll;
@@ -38,6 +47,7 @@ class MachineService final : public control::MachineApi {
 
   control::Registry& registry_;
   control::Registration& registration_;
+  control::SshChecks& ssh_checks_;
   control::MapService& maps_;
   Hooks hooks_;
 };

@@ -42,7 +42,7 @@ void WebHandlers::Handle(FrontRequest request, HttpResponder responder) {
   } else if (path == "/bootstrap-dns") {
     // A relay that was given no names to publish answers with an empty body.
     responder.Send({.status = 200, .content_type = "application/json", .body = "", .close = true});
-  } else if (path.starts_with("/register/")) {
+  } else if (path.starts_with("/register/") || path.starts_with("/auth/")) {
     parts_.show_login(std::move(request), std::move(responder));
   } else if (auto page = pages::ForPath(site, path)) {
     responder.Send(std::move(*page));

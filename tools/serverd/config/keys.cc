@@ -158,6 +158,18 @@ std::vector<Key> MakeKeys() {
                   "a duration of at least \"65s\"",
                   "How long an ephemeral node may be away before it is deleted. Running clients\n"
                   "may be silent for up to a minute."),
+      DurationKey("node.routes.ha.probe_interval", RINGSCALE_MEMBER(node.route_probe_interval),
+                  core::Duration{}, "a duration such as \"5s\", or \"0\"",
+                  "How often a router is asked whether it is there, while another one offers a\n"
+                  "subnet of it too. \"0\": never."),
+      DurationKey("node.routes.ha.probe_timeout", RINGSCALE_MEMBER(node.route_probe_timeout),
+                  core::Seconds(1), "a duration of at least \"1s\"",
+                  "How long an answer may take. A missed one is asked for again at once."),
+      NumberKey<std::uint32_t>("node.routes.ha.probe_misses",
+                               RINGSCALE_MEMBER(node.route_probe_misses), 1, 100,
+                               "a number from 1 to 100",
+                               "So many answers missing in a row, and another router takes over:\n"
+                               "after interval + misses * timeout at the latest."),
 
       CountKey("limits.connections_per_source", RINGSCALE_MEMBER(limits.connections_per_source), 0,
                "Connections of one address (IPv6: one /64) that have not said yet who they\n"
@@ -220,6 +232,7 @@ constexpr Section kSections[] = {
     {"policy", "Who may reach whom. Without a policy everybody reaches everybody."},
     {"node", "Nodes."},
     {"node.ephemeral", "Nodes that are deleted when they are gone."},
+    {"node.routes.ha", "Several routers of one subnet."},
     {"limits", "What strangers and crowds may use up."},
     {"engine", "Threads and system calls."},
     {"store", "The database."},

@@ -25,6 +25,18 @@ struct LoginRequest {
 [[nodiscard]] Page Register(const Site& site, std::string_view id,
                             const std::optional<LoginRequest>& request);
 
+// An SSH session that a check rule of the policy holds, for "/auth/<id>".
+struct SshCheck {
+  std::string source;  // node names
+  std::string owner;   // of the source; empty: a tagged node
+  std::string destination;
+  std::string local_user;  // as the client gave it
+  int minutes_left = 0;
+};
+// "/auth/<id>": the command that lets the session in. nullopt and ids: as Register.
+[[nodiscard]] Page Auth(const Site& site, std::string_view id,
+                        const std::optional<SshCheck>& check);
+
 // "/windows" and "/apple".
 [[nodiscard]] Page Windows(const Site& site);
 [[nodiscard]] Page Apple(const Site& site);
@@ -40,7 +52,7 @@ struct LoginRequest {
 [[nodiscard]] Page Robots();
 
 // The page of a path, for everything that needs no state: all of the above except
-// Register. nullopt: not one of ours.
+// Register and Auth. nullopt: not one of ours.
 [[nodiscard]] std::optional<Page> ForPath(const Site& site, std::string_view path);
 
 }  // namespace ringscale::serverd::pages

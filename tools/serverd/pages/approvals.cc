@@ -12,6 +12,10 @@ std::string TimeLeft(int minutes) {
   return "about " + std::to_string(minutes) + " minutes";
 }
 
+std::string RejectCommand(std::string_view id) {
+  return CommandBox("ringscale auth reject --auth-id " + std::string(id));
+}
+
 }  // namespace
 
 Page Register(const Site& site, std::string_view id, const std::optional<LoginRequest>& request) {
@@ -40,8 +44,39 @@ Page Register(const Site& site, std::string_view id, const std::optional<LoginRe
   if (!request->os.empty()) body += "<dt>System</dt><dd>" + Escape(request->os) + "</dd>\n";
   body += "<dt>Expires in</dt><dd>" + TimeLeft(request->minutes_left) + "</dd>\n</dl>\n";
   body += "<p>Only approve a device that you know. To refuse it:</p>\n";
-  body += CommandBox("ringscale auth reject --auth-id " + std::string(id));
+  body += RejectCommand(id);
   return Html(site, 200, "A device asks to join", body);
+}
+
+Page Auth(const Site& site, std::string_view id, const std::optional<SshCheck>& check) {
+  if (!control::IsAuthId(id)) {
+    return Html(site, 400, "Invalid address",
+                "<h1>This address is not complete</h1>\n<p>The part after "
+                "<code>/auth/</code> is not one that this server makes. Copy the whole address "
+                "that the SSH session printed.</p>\n");
+  }
+  if (!check) {
+    return Html(site, 410, "Approval request gone",
+                "<h1>This approval request has expired or was already answered</h1>\n<p>If your "
+                "SSH session has begun, you can close this page. If not, start it again and open "
+                "the new address.</p>\n");
+  }
+  std::string body = "<h1>An SSH session asks for approval</h1>\n";
+  body +=
+      "<p>Nothing has been let in yet. The person who runs this server approves the session with "
+      "this command, on the server:</p>\n";
+  body += CommandBox("ringscale auth approve --auth-id " + std::string(id));
+  body += "<p>The session goes on by itself a moment later.</p>\n<dl>\n";
+  body += "<dt>From</dt><dd>" + Escape(check->source);
+  if (!check->owner.empty()) body += ", a device of " + Escape(check->owner);
+  body += "</dd>\n<dt>To</dt><dd>" + Escape(check->destination) + "</dd>\n";
+  if (!check->local_user.empty()) {
+    body += "<dt>As user</dt><dd>" + Escape(check->local_user) + "</dd>\n";
+  }
+  body += "<dt>Expires in</dt><dd>" + TimeLeft(check->minutes_left) + "</dd>\n</dl>\n";
+  body += "<p>Only approve a session that you know of. To refuse it:</p>\n";
+  body += RejectCommand(id);
+  return Html(site, 200, "An SSH session asks for approval", body);
 }
 
 }  // namespace ringscale::serverd::pages
