@@ -123,7 +123,8 @@ PolicyIndex::Effect PolicyIndex::PutNode(const Node& node) {
   }
   const bool primaries = RefreshPrimaries(routes);
   // Who carries what `via` steers depends on who else offers it and is there.
-  if (engine_->SetReachable(id, node.online && !node.unresponsive) || !known) effect.replaced = Sharing(put.routes);
+  if (engine_->SetReachable(id, node.online && !node.unresponsive) || !known)
+    effect.replaced = Sharing(put.routes);
   // Routes of others depend on who asks, and on who else offers them.
   if (primaries || moved || !routes.empty() || engine_->class_ids() != classes) varied_.clear();
   effect.policy_changed = moved;

@@ -406,9 +406,8 @@ void Registry::TakeHostinfo(Node& node, const Hostinfo& info) {
 
 void Registry::Announce(Node& node, Change change) {
   const NodeId id = node.row.id;
-  std::set<NodeId> moved =
-      primaries_.Update(id, node.online ? SubnetRoutes(node) : std::vector<core::IpPrefix>{},
-                        !node.unresponsive);
+  std::set<NodeId> moved = primaries_.Update(
+      id, node.online ? SubnetRoutes(node) : std::vector<core::IpPrefix>{}, !node.unresponsive);
   for (const NodeId other : moved) MarkPrimaryMoved(other);
   if (moved.erase(id) > 0 && change.kind != Change::Kind::kNodeAdded) {
     change.kind = Change::Kind::kNodeReplaced;
