@@ -121,6 +121,8 @@ TEST(ConfigKeys, EveryKeyReachesTheConfig) {
       {"policy.path", "\"/p\""},
       {"node.expiry", "\"1d\""},
       {"node.ephemeral.inactivity_timeout", "\"70s\""},
+      {"node.routes.ha.probe_interval", "\"70s\""},
+      {"node.routes.ha.probe_timeout", "\"70s\""},
       {"limits.pending_registration_lifetime", "\"70s\""},
       {"engine.io", "\"epoll\""},
       {"store.max_size", "\"1GiB\""},

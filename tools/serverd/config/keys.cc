@@ -285,6 +285,13 @@ const Section* FindSection(std::string_view path) {
   return section == std::end(kSections) ? nullptr : section;
 }
 
+bool IsSection(std::string_view path) {
+  return std::ranges::any_of(kSections, [&](const Section& section) {
+    const std::string_view name = section.path;
+    return name.starts_with(path) && (name.size() == path.size() || name[path.size()] == '.');
+  });
+}
+
 std::string EnvironmentName(std::string_view path) {
   std::string name = "RINGSCALE_";
   for (const char c : path) {

@@ -34,6 +34,8 @@ std::span<const Key> Keys();
 std::span<const Section> Sections();
 const Key* FindKey(std::string_view path);
 const Section* FindSection(std::string_view path);
+// A section, or one that only holds others.
+bool IsSection(std::string_view path);
 
 // "RINGSCALE_DNS_MAGIC_DNS".
 std::string EnvironmentName(std::string_view path);

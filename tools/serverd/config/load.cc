@@ -43,7 +43,7 @@ class Loader {
       const std::string where = name + ":" + std::to_string(entry.line);
       if (const Key* key = FindKey(entry.path)) {
         Set(*key, entry.value, where);
-      } else if (FindSection(entry.path) != nullptr) {
+      } else if (IsSection(entry.path)) {
         Report(where, entry.path, "expected a section, found " + Describe(entry.value));
       } else {
         const bool section = entry.value.kind == Value::Kind::kTable;

@@ -68,7 +68,7 @@ void Flatten(const toml::table& table, const std::string& prefix, std::vector<To
     // A quoted key with a dot is not the path it looks like.
     const bool plain = key.str().find('.') == std::string_view::npos;
     const auto* section = node.as_table();
-    if (section != nullptr && plain && FindSection(path) != nullptr) {
+    if (section != nullptr && plain && IsSection(path)) {
       Flatten(*section, path + ".", out);
     } else {
       out.push_back(
