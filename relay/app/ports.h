@@ -17,9 +17,8 @@ namespace ringscale::relay {
 inline constexpr std::size_t kMaxMeshLinks = 64;
 inline constexpr std::uint8_t kNoMeshLink = 0xff;
 
-// A client that has logged in on a front thread (ServerKey, ClientInfo and
-// ServerInfo are done, ServerInfo is with the kernel) and now belongs to a relay
-// shard. The descriptor has no operation in flight.
+// A client that has logged in on a front thread (ServerKey and ClientInfo are done)
+// and now belongs to a relay shard. The descriptor has no operation in flight.
 struct LoggedInClient {
   core::Fd fd;
   core::NodePublic key;
@@ -27,6 +26,9 @@ struct LoggedInClient {
   std::unique_ptr<core::tls::RecordKeys> tls;  // null = plain TCP
   std::vector<std::uint8_t> ciphertext;        // start of a TLS record not complete yet
   std::vector<std::uint8_t> plaintext;         // DERP bytes already received after ClientInfo
+  // The frame that ends the login. The shard sends it once the client can be found:
+  // whoever has it may be sent to.
+  std::vector<std::uint8_t> server_info;
   bool can_ack_pings = false;
   bool is_prober = false;
   bool not_ideal = false;  // Ideal-Node header named another node

@@ -127,6 +127,9 @@ std::uint32_t ShardCore::Open(LoggedInClient& client, std::uint32_t epoch) {
   AnnounceUp(c, epoch);
   UpdateGauges();
 
+  if (!client.server_info.empty()) {
+    SendControl(c, client.server_info.data(), client.server_info.size());
+  }
   FeedHandedOver(c, client);
   return c.slot;
 }

@@ -38,8 +38,9 @@ TEST_F(FrontDerp, LogsInOverTlsAndHandsOver) {
   EXPECT_TRUE(client.ciphertext.empty());
   EXPECT_EQ(client.remote.text(), "192.0.2.1:1000");
   EXPECT_TRUE(loop.WasDetached(stream));
-  // ServerInfo came before the hand-over.
-  EXPECT_EQ(tls.received[tls.received.find("\r\n\r\n") + 4 + relay::kServerKeyFrameBytes], '\x03');
+  // ServerInfo is the shard's to send, once the client can be found.
+  ASSERT_FALSE(client.server_info.empty());
+  EXPECT_EQ(client.server_info[0], 3);
   EXPECT_EQ(front().connections(), 0u);
   EXPECT_EQ(front().stats().handed_to_relay.Value(), 1u);
 }
@@ -127,7 +128,7 @@ TEST_F(FrontDerp, ClosesWhoNeverLogsIn) {
   EXPECT_EQ(front().stats().preface_late.Value(), 1u);
 }
 
-TEST_F(FrontDerp, WaitsUntilServerInfoIsSent) {
+TEST_F(FrontDerp, WaitsUntilServerKeyIsSent) {
   const core::PrivateKey key = Member();
   const StreamId stream = Open("127.0.0.1");
   loop.hold_sends = true;
@@ -171,7 +172,8 @@ TEST_F(FrontDerpAsking, WaitsForTheAnswer) {
   loop.Turn();
   ASSERT_EQ(relay_clients.size(), 1u);
   EXPECT_EQ(core::AsText(relay_clients[0].plaintext), ping);
-  EXPECT_EQ(loop.TakeSent(stream)[0], '\x03');
+  ASSERT_FALSE(relay_clients[0].server_info.empty());
+  EXPECT_EQ(relay_clients[0].server_info[0], 3);
 }
 
 TEST_F(FrontDerpAsking, ANoEndsTheConnection) {

@@ -195,8 +195,9 @@ void FrontConnection::Admit(bool allow) {
 
 void FrontConnection::FinishLogin() {
   state_ = State::kHandOver;
-  SendPlain(derp_->login->TakeOutput());
+  const auto server_info = derp_->login->TakeOutput();
   derp_->client = derp_->login->TakeClient();
+  derp_->client.server_info.assign(server_info.begin(), server_info.end());
 }
 
 // --- the new owner ---
