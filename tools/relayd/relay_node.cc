@@ -396,6 +396,14 @@ void RelayNode::Impl::Stop() {
   LogInfo("relay", "stopping");
   fronts_.Drain(kFrontDrain);
   // Links are kept, and made anew, as long as there are clients.
+  if (local_) {
+    RunOn(local_->loop(), [this] {
+      if (on_local_.socket == nullptr) return;
+      // Commands are the successor's from now on, if there is one.
+      auto listener = on_local_.socket->StopAccepting();
+      if (listener && on_local_.hand_over->complete()) listener->KeepFile();
+    });
+  }
   if (relay_) relay_->Drain(config_.relay.drain);
   if (mesh_) mesh_->Stop();
   if (relay_) relay_->Stop(kRelayStop);
