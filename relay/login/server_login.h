@@ -56,7 +56,7 @@ class ServerLogin {
 
   // The first bytes to send: the 101 response unless fast start, and ServerKey.
   std::string Start();
-  // Bytes of the client. kDone: send TakeOutput(), then hand the client over.
+  // Bytes of the client. kDone: hand the client over, with TakeOutput().
   // Errors: kInvalid (not a login), kPermission (not admitted). Nothing is sent
   // to the client in either case; close the connection.
   core::Result<Status> Feed(core::Bytes bytes);

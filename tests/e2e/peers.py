@@ -300,6 +300,12 @@ class Watch:
         return ["online" if state == "true" else "offline" for state in states]
 
 
+def toml(tables):
+    """{table: {key: value}} as TOML: JSON strings, numbers, booleans and lists are TOML too."""
+    return "\n".join(f"{table}.{key} = {json.dumps(value)}" if table else f"{key} = {json.dumps(value)}"
+                     for table, keys in tables.items() for key, value in keys.items()) + "\n"
+
+
 def make_ca(directory, names):
     """A private CA and a certificate for the names; returns (ca, cert, key)."""
     directory.mkdir(exist_ok=True)

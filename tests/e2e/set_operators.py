@@ -7,13 +7,7 @@ import sys
 
 from case import Set
 from lab import LabError, wait_until
-from peers import NEW, OLD, TOO_OLD, Client, Server, make_ca
-
-
-def toml(tables):
-    """{table: {key: value}} as TOML: JSON strings, numbers, booleans and lists are TOML too."""
-    return "\n".join(f"{table}.{key} = {json.dumps(value)}" if table else f"{key} = {json.dumps(value)}"
-                     for table, keys in tables.items() for key, value in keys.items()) + "\n"
+from peers import NEW, OLD, TOO_OLD, Client, Server, make_ca, toml
 
 
 class RelayOutOfReach(Set):

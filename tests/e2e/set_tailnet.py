@@ -1,11 +1,9 @@
 """A whole tailnet, three times: over http, over https with the certificate that
 the server made for itself, and over https with a given certificate."""
 
-import json
-
 from case import Set
 from lab import wait_until
-from peers import NEW, OLD, Client, Server, make_ca
+from peers import NEW, OLD, Client, Server, make_ca, toml
 
 MIB = 1 << 20
 FULL_MAPS = 'ringscale_map_messages_total{kind="full"}'
@@ -198,13 +196,6 @@ class HttpsCertificate(Tailnet):
         ca, cert, key = make_ca(host.dir / "pki", ["ctl.example.test", host.ip])
         cls.client_env = {"SSL_CERT_FILE": str(ca)}
         # The server dials its own relay as a client would, so it needs the same roots.
-        return Server(host, f"https://{host.ip}:443", env=cls.client_env, config=json_toml(
-            listen=[":443"], server_url=f"https://{host.ip}:443",
-            tls={"cert": str(cert), "key": str(key)}))
-
-
-def json_toml(tls, **top):
-    """Enough TOML for these tests: JSON strings and lists are TOML too."""
-    lines = [f"{key} = {json.dumps(value)}" for key, value in top.items()]
-    lines += ["[tls]"] + [f"{key} = {json.dumps(value)}" for key, value in tls.items()]
-    return "\n".join(lines) + "\n"
+        return Server(host, f"https://{host.ip}:443", env=cls.client_env, config=toml({
+            "": {"listen": [":443"], "server_url": f"https://{host.ip}:443"},
+            "tls": {"cert": str(cert), "key": str(key)}}))

@@ -395,15 +395,12 @@ void RelayNode::Impl::Stop() {
   if (std::exchange(stopped_, true)) return;
   LogInfo("relay", "stopping");
   fronts_.Drain(kFrontDrain);
-  // Links are kept, and made anew, as long as there are clients.
   if (local_) {
     RunOn(local_->loop(), [this] {
-      if (on_local_.socket == nullptr) return;
-      // Commands are the successor's from now on, if there is one.
-      auto listener = on_local_.socket->StopAccepting();
-      if (listener && on_local_.hand_over->complete()) listener->KeepFile();
+      if (on_local_.socket != nullptr) on_local_.hand_over->EndCommands(*on_local_.socket);
     });
   }
+  // Links are kept, and made anew, as long as there are clients.
   if (relay_) relay_->Drain(config_.relay.drain);
   if (mesh_) mesh_->Stop();
   if (relay_) relay_->Stop(kRelayStop);

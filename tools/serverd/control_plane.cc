@@ -429,8 +429,7 @@ void ControlPlane::Reload(Config config) {
 }
 
 void ControlPlane::Shutdown(std::function<void()> done) {
-  auto listener = socket_.StopAccepting();
-  if (listener && hand_over_.complete()) listener->KeepFile();
+  hand_over_.EndCommands(socket_);
   prober_.Stop();
   clients_.CloseAll();
   registry_.Flush([done = std::move(done)](const core::Result<>& flushed) {

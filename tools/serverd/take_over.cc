@@ -187,6 +187,11 @@ void HandOver::OnReceive(core::engine::StreamId, core::MutableBytes bytes) {
   stop_();
 }
 
+void HandOver::EndCommands(AdminSocket& commands) const {
+  auto listener = commands.StopAccepting();
+  if (listener && complete_) listener->KeepFile();
+}
+
 void HandOver::OnClosed(core::engine::StreamId, int) {
   stream_ = {};
   if (!complete_) LogWarn("serve", "the new process did not take over");

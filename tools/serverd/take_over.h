@@ -21,6 +21,7 @@
 #include "core/base/result.h"
 #include "core/base/time.h"
 #include "core/engine/loop.h"
+#include "tools/serverd/admin_socket.h"
 #include "tools/serverd/sockets.h"
 
 namespace ringscale::serverd {
@@ -69,6 +70,9 @@ class HandOver final : public core::engine::StreamHandler {
   void Begin(core::Fd connection);
   // The successor has the sockets for good.
   [[nodiscard]] bool complete() const { return complete_; }
+  // No further commands here: the socket of `commands` is closed, its file stays
+  // when a successor has taken over and is removed otherwise.
+  void EndCommands(AdminSocket& commands) const;
 
   void OnReceive(core::engine::StreamId stream, core::MutableBytes bytes) override;
   void OnClosed(core::engine::StreamId stream, int error) override;
