@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/io/datagram.h"
+#include "core/io/pause.h"
 
 namespace ringscale::core::io {
 namespace {
@@ -144,10 +145,11 @@ void EpollRing::ReturnBuffer(std::uint16_t id) {
 
 // --- one turn ---
 
-std::size_t EpollRing::Turn(std::span<Completion> out, Duration wait) {
+std::size_t EpollRing::Turn(std::span<Completion> out, Duration wait, Duration gather) {
   assert(!out.empty());
   RunTouched();
   const auto undelivered = [this] { return completions_.size() - next_completion_; };
+  if (gather.ns > 0 && wait.ns > 0 && undelivered() == 0) Pause(std::min(gather, wait));
   if (undelivered() < out.size()) {
     const bool sleep = wait.ns > 0 && undelivered() == 0 && wake_->PrepareSleep();
     const int count = Wait(sleep ? wait : Nanos(0));

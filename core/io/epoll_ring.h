@@ -47,7 +47,7 @@ class EpollRing {
   [[nodiscard]] std::uint32_t FreeBuffers() const { return buffers_.free(); }
   [[nodiscard]] std::uint32_t buffer_size() const { return buffers_.size(); }
 
-  std::size_t Turn(std::span<Completion> out, Duration wait);
+  std::size_t Turn(std::span<Completion> out, Duration wait, Duration gather = {});
 
   [[nodiscard]] Waker waker() const { return Waker(wake_); }
 

@@ -72,7 +72,7 @@ struct RingOptions {
 
 template <class R>
 concept RingLike =
-    requires(R ring, int fd, Token token, std::span<Completion> out, Duration wait,
+    requires(R ring, int fd, Token token, std::span<Completion> out, Duration wait, Duration gather,
              const iovec* iov, unsigned count, msghdr* message, std::uint16_t buffer) {
       // Accepts until cancelled; result = the new descriptor.
       { ring.AcceptMultishot(fd, token) };
@@ -104,7 +104,9 @@ concept RingLike =
       // returns how many were written to `out` (at least 16 places). One system call
       // per turn. May return 0 before the time is over. What does not fit stays for
       // the next turn, which then does not wait.
-      { ring.Turn(out, wait) } -> std::convertible_to<std::size_t>;
+      // When it would wait, it first sleeps for `gather` (no longer than `wait`), in
+      // which nothing wakes it: completions that come meanwhile share one wake-up.
+      { ring.Turn(out, wait, gather) } -> std::convertible_to<std::size_t>;
     };
 
 }  // namespace ringscale::core::io

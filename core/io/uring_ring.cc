@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "core/io/datagram.h"
+#include "core/io/pause.h"
 
 namespace ringscale::core::io {
 namespace {
@@ -237,10 +238,14 @@ void UringRing::QueueWake(std::shared_ptr<RingWakeTarget> target) {
   entry->user_data = Token(kRingOp, kFirstMessage + index, 0).raw;
 }
 
-std::size_t UringRing::Turn(std::span<Completion> out, Duration wait) {
+std::size_t UringRing::Turn(std::span<Completion> out, Duration wait, Duration gather) {
   assert(!out.empty());
   io_uring* const ring = &kernel_->ring;
   PublishBuffers();
+  if (gather.ns > 0 && wait.ns > 0 && io_uring_cq_ready(ring) == 0) {
+    io_uring_submit(ring);
+    Pause(std::min(gather, wait));
+  }
   const bool sleep = wait.ns > 0 && io_uring_cq_ready(ring) == 0 && wake_->PrepareSleep();
   int error = 0;
   if (sleep && wait >= kLongWait) {

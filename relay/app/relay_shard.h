@@ -20,6 +20,7 @@
 
 #include "core/base/time.h"
 #include "core/io/ring.h"
+#include "relay/app/gathering.h"
 #include "relay/app/inbox.h"
 #include "relay/app/shard_core.h"
 #include "relay/app/stun_port.h"
@@ -40,7 +41,7 @@ class RelayShard {
   // stopped as it was told to.
   template <std::invocable Clock>
   bool Turn(Clock&& clock) {
-    const std::size_t count = ring_->Turn(completions_, MaxWait());
+    const std::size_t count = ring_->Turn(completions_, MaxWait(), gathering_.pause());
     return Handle(count, clock());
   }
 
@@ -93,6 +94,8 @@ class RelayShard {
   Inbox& inbox_;
   ShardCore core_;
   StunPorts<Ring> stun_;
+  Gathering gathering_;
+  std::uint32_t receives_ = 0;  // in this turn
   std::array<core::io::Completion, kCompletionsPerTurn> completions_;
   std::vector<ShardCommand> commands_;
   std::vector<Waiting> stalled_;    // for a receive buffer

@@ -34,6 +34,7 @@ bool RelayShard<Ring>::Handle(std::size_t count, core::Instant now) {
   core_.BeginTurn(now);
   TakeCommands();
   for (std::size_t i = 0; i < count; ++i) OnCompletion(completions_[i]);
+  gathering_.OnTurn(now, std::exchange(receives_, 0));
   StartSends();
   EndClosing();
   ReturnBuffers();
@@ -122,6 +123,7 @@ void RelayShard<Ring>::OnReceiveCompletion(const core::io::Completion& completio
     if (connection == nullptr) {
       core_.pool().Release(block);
     } else {
+      ++receives_;
       core_.OnReceived(*connection, block, static_cast<std::size_t>(completion.result));
     }
   }

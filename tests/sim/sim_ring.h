@@ -118,7 +118,8 @@ class SimRing {
 
   // The simulation decides with Runnable() when a thread comes back from its wait,
   // so this never waits.
-  std::size_t Turn(std::span<core::io::Completion> out, core::Duration /*wait*/) {
+  std::size_t Turn(std::span<core::io::Completion> out, core::Duration /*wait*/,
+                   core::Duration /*gather*/) {
     Progress();
     std::size_t count = 0;
     asleep_ = false;

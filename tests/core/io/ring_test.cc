@@ -497,6 +497,53 @@ TYPED_TEST(RingTest, AnotherThreadWakesASleepingRing) {
   other.join();
 }
 
+// A wake that falls into the pause before the wait must end the wait.
+TYPED_TEST(RingTest, WakesAreNotLostWhileCompletionsGather) {
+  const Waker waker = this->ring().waker();
+  std::atomic<int> sent{0};
+  std::atomic<int> seen{0};
+  constexpr int kWakes = 500;
+  std::thread other([&] {
+    for (int i = 1; i <= kWakes; ++i) {
+      sent.store(i, std::memory_order_relaxed);
+      waker.Wake();
+      while (seen.load(std::memory_order_acquire) < i) std::this_thread::yield();
+    }
+  });
+  std::array<Completion, 16> out;
+  while (seen.load(std::memory_order_relaxed) < kWakes) {
+    const std::size_t count = this->ring().Turn(out, Seconds(3600), Micros(20));
+    if (count > 0 && out[0].wake) {
+      seen.store(sent.load(std::memory_order_relaxed), std::memory_order_release);
+    }
+  }
+  other.join();
+}
+
+TYPED_TEST(RingTest, WhatWasStartedGoesOutBeforeCompletionsGather) {
+  SocketPair pair = MakePair();
+  this->ring().ReceiveMultishot(pair.near.get(), Token(kReceive, 1, 1));
+  // Nobody else ends this turn: the answer comes in its pause or in its wait.
+  std::thread other([&] {
+    std::array<char, 4> bytes{};
+    ASSERT_EQ(recv(pair.far.get(), bytes.data(), bytes.size(), MSG_WAITALL), 4);
+    WriteAll(pair.far.get(), "pong");
+  });
+  const std::string ping = "ping";
+  const iovec vec = Vec(ping);
+  this->ring().Send(pair.near.get(), &vec, 1, Token(kSend, 1, 1));
+  std::array<Completion, 16> out;
+  std::string received;
+  while (received.size() < 4) {
+    const std::size_t count = this->ring().Turn(out, Seconds(3600), Millis(1));
+    for (std::size_t i = 0; i < count; ++i) {
+      if (out[i].token.op() == kReceive) received += this->Take(out[i]);
+    }
+  }
+  EXPECT_EQ(received, "pong");
+  other.join();
+}
+
 // Two rings that wake each other, each sleeping in between: the deferred form
 // goes by MSG_RING between io_uring rings.
 TYPED_TEST(RingTest, RingsWakeEachOtherWithTheirTurns) {
