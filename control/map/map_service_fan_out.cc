@@ -77,14 +77,19 @@ void MapServiceImpl::Tick() {
 // still within a turn: what the pulls of a turn cost shows in the next one.
 void MapServiceImpl::NoteFanOutProgress() {
   if (progress_pending_) return;
-  progress_pending_ = true;
-  progress_timer_ = loop_.After(core::Duration{}, [this, fan_out = fan_out_] {
-    progress_pending_ = false;
-    const core::Instant now = loop_.Now();
-    if (fan_out != fan_out_ || now - fan_out_progress_ > kClientGap) return;
-    fan_out_progress_ = now;
-    stats_.last_fan_out_us.Set((fan_out_progress_ - fan_out_started_).ns / 1000);
+  // A task, not a timer: it runs in the next turn, where a timer would wake the
+  // loop once more for every fan-out. Without room for it the next pull notes.
+  progress_pending_ = loop_.Post([alive = std::weak_ptr(alive_), fan_out = fan_out_] {
+    if (const auto service = alive.lock()) (*service)->OnFanOutProgress(fan_out);
   });
+}
+
+void MapServiceImpl::OnFanOutProgress(std::uint64_t fan_out) {
+  progress_pending_ = false;
+  const core::Instant now = loop_.Now();
+  if (fan_out != fan_out_ || now - fan_out_progress_ > kClientGap) return;
+  fan_out_progress_ = now;
+  stats_.last_fan_out_us.Set((fan_out_progress_ - fan_out_started_).ns / 1000);
 }
 
 void MapServiceImpl::ForgetHistory() {

@@ -34,7 +34,6 @@ MapServiceImpl::MapServiceImpl(core::engine::Loop& loop, const MapSource& source
 
 MapServiceImpl::~MapServiceImpl() {
   if (tick_scheduled_) loop_.CancelTimer(tick_timer_);
-  if (progress_pending_) loop_.CancelTimer(progress_timer_);
   if (seconds_running_) loop_.CancelTimer(second_timer_);
 }
 

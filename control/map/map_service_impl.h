@@ -135,6 +135,7 @@ class MapServiceImpl final : public MapService {
   [[nodiscard]] OutputPtr MakeUpdate(StreamImpl& stream);
   [[nodiscard]] SharedDelta& DeltaFor(Audience& audience, Encoding encoding, Sequence from);
   void NoteFanOutProgress();
+  void OnFanOutProgress(std::uint64_t fan_out);
   void ForgetHistory();
   void OnPolicyChanged();
 
@@ -189,8 +190,9 @@ class MapServiceImpl final : public MapService {
   std::uint64_t fan_out_ = 0;
   core::Instant fan_out_started_;
   core::Instant fan_out_progress_;  // when it was last seen to go on
-  core::engine::TimerId progress_timer_;
   bool progress_pending_ = false;
+  // For tasks that may run after the end of the service.
+  std::shared_ptr<MapServiceImpl*> alive_ = std::make_shared<MapServiceImpl*>(this);
 
   static constexpr std::size_t kWheel = 64;
   std::array<std::vector<StreamRef>, kWheel> wheel_;  // by second
