@@ -14,6 +14,7 @@ from lab import LabError, run, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("RINGSCALE_BINARY", ROOT / "build/release/bin/ringscale"))
+BENCH = BINARY.with_name("ringscale-bench")
 CLIENTS = pathlib.Path(os.environ.get(
     "RINGSCALE_CLIENTS",
     pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))

@@ -1,10 +1,15 @@
 """A whole tailnet, three times: over http, over https with the certificate that
 the server made for itself, and over https with a given certificate."""
 
+import json
+import pathlib
+import sys
+
 from case import Set
 from lab import wait_until
-from peers import NEW, OLD, Client, Server, make_ca, toml
+from peers import BENCH, NEW, OLD, Client, Server, make_ca, toml
 
+DENY = pathlib.Path(__file__).resolve().parent / "deny.py"
 MIB = 1 << 20
 FULL_MAPS = 'ringscale_map_messages_total{kind="full"}'
 
@@ -83,17 +88,27 @@ class Tailnet(Set):
         node = wait_until("the server knows the routes", lambda: (
             n := self.server.node("c")) and "10.55.0.0/24" in n["availableRoutes"] and n)
         self.assertEqual(node["approvedRoutes"], [])
+        for client in (self.a, self.b):
+            client.cli("set", "--accept-routes")
+            self.assert_does_not_reach(client.host, "10.55.0.1")
+            self.assertNotIn("10.55.0.0/24", client.peers()["c"]["AllowedIPs"])
+            self.assertFalse(client.peers()["c"]["ExitNodeOption"])
         self.server.cli("nodes", "approve-routes", "-i", node["id"], "-r",
                         "10.55.0.0/24,0.0.0.0/0")
         for client in (self.a, self.b):
-            client.cli("set", "--accept-routes")
             self.assert_reaches(client.host, "10.55.0.1")
         for client in (self.a, self.b):
+            self.assert_does_not_reach(client.host, "198.18.0.1")
             client.cli("set", f"--exit-node={self.c.ip()}", "--exit-node-allow-lan-access")
             self.assert_reaches(client.host, "198.18.0.1")
             client.cli("set", "--exit-node=")
 
     def test_07_netcheck(self):
+        for port in (3478, 3479):
+            stun = json.loads(self.a.host.run(
+                BENCH, "relay", "--url", f"derp://{self.server_host.ip}:{port}", "--quiet", "--json",
+                "stun", "--port", port, "--in-flight", 64, "--seconds", "0.1").stdout)["stun"][0]
+            self.assertGreater(stun["answers"], 0, f"STUN on {port}")
         for client in (self.a, self.b):
             self.assert_netcheck(client, udp=True)
             client.host.block_udp()
@@ -132,14 +147,16 @@ class Tailnet(Set):
 
     def test_11_deleted_node(self):
         """The client shows that it is logged out, and `up` works again."""
-        node = self.server.node("c")
-        self.server.cli("nodes", "delete", "-i", node["id"], "--force")
-        wait_until("c is logged out", lambda: self.c.backend_state() == "NeedsLogin", 60)
-        wait_until("a forgets c", lambda: "c" not in self.a.peers())
-        self.c.up(self.server.url, "--force-reauth",
-                  key=self.server.auth_key())
-        self.c.wait_running()
-        self.a.wait_peer("c")
+        for client in (self.b, self.c):
+            name = client.name
+            node = self.server.node(name)
+            self.server.cli("nodes", "delete", "-i", node["id"], "--force")
+            wait_until(f"{name} is logged out",
+                       lambda c=client: c.backend_state() == "NeedsLogin", 60)
+            wait_until(f"a forgets {name}", lambda n=name: n not in self.a.peers())
+            client.up(self.server.url, "--force-reauth", key=self.server.auth_key())
+            client.wait_running()
+            self.a.wait_peer(name)
 
     def refusal(self, name, key):
         """What a fresh client shows its user when the server refuses the key."""
@@ -179,6 +196,20 @@ class Http(Tailnet):
         return Server(host, f"http://{host.ip}:8080")
 
 
+class NoIoUring(Tailnet):
+    """Container profiles refuse io_uring: the epoll ring serves everything."""
+
+    @classmethod
+    def make_server(cls, host):
+        return Server(host, f"http://{host.ip}:8080",
+                      wrapper=(sys.executable, DENY, "io_uring", "--"))
+
+    def test_14_says_so_once(self):
+        lines = [line for line in self.server.log_text().splitlines()
+                 if "epoll instead of io_uring" in line]
+        self.assertEqual(len(lines), 1, lines)
+
+
 class HttpsSelfSigned(Tailnet):
     @classmethod
     def make_server(cls, host):
@@ -188,6 +219,12 @@ class HttpsSelfSigned(Tailnet):
     @classmethod
     def prepare_clients(cls):
         cls.client_env = {"SSL_CERT_FILE": str(cls.server.data / "tls-ca.pem")}
+
+    def test_14_relay_is_pinned(self):
+        for region in json.loads(self.a.cli("debug", "derp-map").stdout)["Regions"].values():
+            for node in region["Nodes"]:
+                if not node.get("STUNOnly"):
+                    self.assertRegex(node.get("CertName", ""), "^sha256-raw:[0-9a-f]{64}$")
 
 
 class HttpsCertificate(Tailnet):
