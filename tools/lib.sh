@@ -79,11 +79,12 @@ find_go() {
 }
 
 # build_go_programs FOLDER VERSION PACKAGE...
-# Builds commands of a Go module, such as tailscale.com/cmd/tailscaled, into the folder.
+# Builds commands of a Go module, such as tailscale.com/cmd/tailscaled, into the folder;
+# PACKAGE+TAG with that build tag, into a file of that name.
 build_go_programs() {
-  local target=$1 version=$2 work packages=() package
+  local target=$1 version=$2 work packages=() package tag
   shift 2
-  for package in "$@"; do packages+=("$package@$version"); done
+  for package in "$@"; do packages+=("${package%%+*}@$version"); done
   go=${go:-$(find_go)}
   work=$(mktemp -d)
   (
@@ -93,7 +94,11 @@ build_go_programs() {
     "$go" mod init programs >/dev/null 2>&1
     "$go" get "${packages[@]}" >get.log 2>&1 || { tail -n 5 get.log >&2; exit 1; }
     mkdir -p out
-    "$go" build -o out/ -ldflags '-s -w' "$@"
+    for package in "$@"; do
+      tag=${package#"${package%%+*}"}
+      "$go" build -o "out/${package##*/}" -tags "${tag#+}" -ldflags '-s -w' "${package%%+*}" ||
+        exit 1
+    done
     mkdir -p "$target"
     mv out/* "$target/"
   )

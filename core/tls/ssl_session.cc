@@ -38,6 +38,10 @@ SslSession::~SslSession() {
   session_count.fetch_sub(1);
 }
 
+bool SslSession::is_tls13() const {
+  return SSL_version(ssl_) == TLS1_3_VERSION;
+}
+
 Result<> SslSession::Receive(Bytes bytes, const Sink& sink) {
   ERR_clear_error();
   if (!FillBio(SSL_get_rbio(ssl_), bytes)) return Fail(ErrorCode::kLimit, "no memory");

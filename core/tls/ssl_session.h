@@ -31,6 +31,7 @@ class SslSession {
   SslSession& operator=(const SslSession&) = delete;
   ~SslSession();
 
+  [[nodiscard]] bool is_tls13() const;
   using Sink = std::function<void(MutableBytes plaintext)>;
   // kClosed after close_notify, kCorrupt on a violation.
   Result<> Receive(Bytes bytes, const Sink& sink);

@@ -51,6 +51,12 @@ Transport::Kind Transport::kind() const {
   return state_->ssl != nullptr ? Kind::kSsl : Kind::kRecords;
 }
 
+TlsVersion Transport::tls_version() const {
+  if (state_ == nullptr) return TlsVersion::kNone;
+  const bool tls12 = state_->ssl != nullptr && !state_->ssl->is_tls13();
+  return tls12 ? TlsVersion::kTls12 : TlsVersion::kTls13;
+}
+
 Result<Transport::State::Progress> Transport::State::Open(AeadPool& pool, MutableBytes in,
                                                           const Sink& sink, std::size_t& used,
                                                           std::size_t& needed) {

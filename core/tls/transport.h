@@ -22,6 +22,9 @@ namespace ringscale::core::tls {
 class AeadPool;    // core/tls/aead.h: cipher contexts of one thread
 class SslSession;  // core/tls/ssl_session.h: an OpenSSL object over memory
 
+enum class TlsVersion : std::uint8_t { kNone, kTls12, kTls13 };
+inline constexpr std::size_t kTlsVersions = 3;
+
 class Transport {
  public:
   enum class Kind : std::uint8_t { kPlain, kRecords, kSsl };
@@ -36,6 +39,7 @@ class Transport {
   ~Transport();
 
   [[nodiscard]] Kind kind() const;
+  [[nodiscard]] TlsVersion tls_version() const;
 
   using Sink = std::function<void(MutableBytes plaintext)>;
   // Feeds received bytes (decrypted in place where possible) and calls `sink`

@@ -181,11 +181,7 @@ void RelayService::Impl::Add(LoggedInClient client) {
   // not be what a relay needs. Refusals only cost quality.
   const int flags = fcntl(fd, F_GETFL);
   if (flags >= 0 && (flags & O_NONBLOCK) != 0) fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
-  core::net::TcpOptions tcp;
-  tcp.user_timeout = options_.tcp_user_timeout;
-  tcp.keep_alive = core::net::TcpOptions::KeepAlive{.idle = options_.tcp_keep_alive_idle};
-  tcp.not_sent_low_water = options_.tcp_unsent_bytes;
-  if (const auto applied = core::net::ApplyTcpOptions(fd, tcp); !applied) {
+  if (const auto applied = core::net::ApplyTcpOptions(fd, options_.tcp.Options()); !applied) {
     core::LogDebug("relay", "socket options refused", {{"error", applied.error().message}});
   }
 

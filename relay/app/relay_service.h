@@ -15,6 +15,7 @@
 #include "core/io/probe.h"
 #include "core/obs/metrics.h"
 #include "relay/app/client_report.h"
+#include "relay/app/client_tcp.h"
 #include "relay/app/ports.h"
 #include "relay/app/rate_limit.h"
 #include "relay/app/shard_metrics.h"
@@ -36,10 +37,7 @@ struct RelayServiceOptions {
   const Admission* admission = nullptr;
   PresenceListener* presence = nullptr;  // may be null; outlives the service
   MeshListener* mesh = nullptr;          // may be null; outlives the service
-  // TCP_USER_TIMEOUT, keep-alive and unsent bytes of relay connections.
-  core::Duration tcp_user_timeout = core::Seconds(15);
-  core::Duration tcp_keep_alive_idle = core::Seconds(600);
-  std::uint32_t tcp_unsent_bytes = 256 * 1024;
+  ClientTcp tcp;
 };
 
 class RelayService {

@@ -186,8 +186,10 @@ class Relay:
 class Client:
     """tailscaled and tailscale of one release on a host of the lab."""
 
-    def __init__(self, host, version, name=None, env=None, flags=("--no-logs-no-support",)):
+    def __init__(self, host, version, name=None, env=None, flags=("--no-logs-no-support",),
+                 daemon="tailscaled"):
         self.host = host
+        self.daemon = daemon
         self.version = version
         self.name = name or host.name
         self.bin = CLIENTS / version
@@ -201,7 +203,7 @@ class Client:
     def start(self):
         self.state.mkdir(exist_ok=True)
         self.process = self.host.start(
-            self.bin / "tailscaled", "--tun=tailscale0", f"--state={self.state}/tailscaled.state",
+            self.bin / self.daemon, "--tun=tailscale0", f"--state={self.state}/tailscaled.state",
             f"--statedir={self.state}", f"--socket={self.socket}", *self.flags,
             log=f"{self.name}.log", env=self.env)
         wait_until(f"{self.name}'s daemon answers", lambda: self.status()["BackendState"], 20)

@@ -32,9 +32,9 @@ class RelayLab(Set):
     programs = ("derper", "derpprobe")
 
     @classmethod
-    def make_relays(cls, *names):
+    def make_relays(cls, *names, also=()):
         cls.hosts = [cls.lab.host(name) for name in names]
-        cls.ca, cls.cert, cls.key = make_ca(cls.lab.dir / "ca", [f"{n}.test" for n in names])
+        cls.ca, cls.cert, cls.key = make_ca(cls.lab.dir / "ca", [f"{n}.test" for n in (*names, *also)])
         cls.trust = {"SSL_CERT_FILE": str(cls.ca)}
         cls.psk = cls.lab.dir / "mesh.key"
         cls.psk.write_text(secrets.token_hex(32) + "\n")
@@ -232,3 +232,71 @@ class Regions(RelayLab):
         self.assertNotIn(key, json.dumps([r.status()["talkers"] for r in self.relays.values()]))
         # The others may.
         self.a.ping(self.b.ip(), "derp", timeout=60)
+
+
+class Browsers(RelayLab):
+    """A client that speaks DERP inside WebSocket, as those in browsers do, and one that
+    does not: through the embedded relay, and through a dedicated one."""
+
+    programs = ("tailscaled+ts_debug_websockets",)
+
+    @classmethod
+    def build(cls):
+        cls.make_relays("r1", also=["srv"])
+        server_host = cls.lab.host("srv")
+        a, b = (cls.lab.host(name) for name in ("a", "b"))
+        cls.name_relays()
+        for host in (a, b, cls.hosts[0]):
+            host.add_name("srv.test", server_host.ip)
+        path = server_host.dir / "derp.json"
+        path.write_text(json.dumps(derp_map(first=cls.hosts)))
+        cls.url = "https://srv.test:8443"
+        cls.server = Server(server_host, cls.url,
+                            f'listen = [":8443"]\ntls.cert = "{cls.cert}"\ntls.key = "{cls.key}"\n'
+                            f'derp.ipv4 = "{server_host.ip}"\nderp.paths = ["{path}"]\n')
+        cls.server.start()
+        cls.relay = Relay(cls.hosts[0], *cls.our_flags(cls.hosts[0]), "--verify-client-url",
+                          f"{cls.url}/verify", "--verify-client-url-fail-open=false",
+                          env=dict(cls.trust))
+        cls.relay.start()
+        key = cls.server.auth_key("--reusable")
+        cls.a = Client(a, NEW, env=dict(cls.trust))
+        cls.b = Client(b, NEW, env={**cls.trust, "TS_DEBUG_DERP_WS_CLIENT": "1"},
+                       daemon="tailscaled+ts_debug_websockets")
+        for client in (cls.a, cls.b):
+            client.host.block_udp_except_stun()
+            client.up(cls.url, key=key)
+
+    def home(self, client, code):
+        """The region with that code becomes the client's home; the others it still reaches."""
+        region = next(r for r in json.loads(client.cli("debug", "derp-map").stdout)
+                      ["Regions"].values() if r["RegionCode"] == code)
+        client.cli("debug", "force-prefer-derp", region["RegionID"])
+        wait_until(f"{client.name} is at home in {code}",
+                   lambda: client.status()["Self"]["Relay"] == code, 60, 0.5)
+
+    def carries(self, code):
+        for client in (self.a, self.b):
+            self.home(client, code)
+        for one, other in ((self.a, self.b), (self.b, self.a)):
+            one.ping(other.ip(), "derp", timeout=60)
+        self.transfer(self.a, self.b, 5_000_000)
+        self.transfer(self.b, self.a, 5_000_000)
+
+    def test_1_embedded(self):
+        self.carries("ringscale")
+        accepts = self.server.metric("ringscale_front_websocket_accepts_total")
+        self.assertGreaterEqual(accepts, 1)
+        self.assertGreater(self.server.metric("ringscale_front_handed_over_total{to=\"relay\"}"),
+                           accepts)
+
+    def test_2_dedicated(self):
+        self.carries("first")
+        self.assertGreaterEqual(self.relay.vars()["derp_websocket_accepts"], 1)
+
+    def test_3_no_server_no_node(self):
+        """Verification holds for both kinds of clients."""
+        for client in (self.a, self.b):
+            self.server.cli("nodes", "delete", "-i", self.server.node(client.name)["id"], "--force")
+        wait_until("nobody is connected to the embedded relay", lambda: self.server.metric(
+            "ringscale_relay_connections") == 0, 30)

@@ -63,7 +63,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       loop.Arrive(stream, bytes.substr(cut));
     };
     while (input.remaining_bytes() > 0 && loop.IsOpen(stream)) {
-      switch (input.ConsumeIntegralInRange(0, 9)) {
+      switch (input.ConsumeIntegralInRange(0, 10)) {
         case 0:
           send("GET /x HTTP/1.1\r\nHost: h\r\n\r\n");
           break;
@@ -78,6 +78,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         }
         case 2:
           send("GET /derp HTTP/1.1\r\nHost: h\r\nUpgrade: DERP\r\n\r\n");
+          break;
+        case 10:
+          send(
+              "GET /derp HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+              "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+              "Sec-WebSocket-Protocol: derp\r\n\r\n");
           break;
         case 3:
           if (!held.empty()) {
@@ -101,6 +107,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     loop.Turn();
     if (loop.open_streams() == 0 && front.connections() != 0) std::abort();
   }
-  if (shared.connections.load() != 0 || shared.sources.sources() != 0) std::abort();
+  if (shared.bridges.load() != 0 || shared.connections.load() != 0 || shared.sources.sources() != 0)
+    std::abort();
   return 0;
 }

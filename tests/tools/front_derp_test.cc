@@ -80,22 +80,12 @@ TEST_F(FrontDerp, PlainWhenItIsAllowed) {
   EXPECT_TRUE(Ask(Open(), Upgrade()).starts_with("HTTP/1.1 101 "));
 }
 
-TEST_F(FrontDerp, RefusesOverTls12) {
-  front().SetTlsContext(TestCertificate());
-  const StreamId stream = Open();
-  TlsClient tls(true);
-  tls.Write(Upgrade());
-  Talk(stream, tls);
-  EXPECT_TRUE(tls.received.starts_with("HTTP/1.1 426 "));
-}
-
 TEST_F(FrontDerp, RefusesWhatIsNoUpgrade) {
   const auto status = [&](const std::string& request) {
     return Ask(Open("127.0.0.1"), request).substr(9, 3);
   };
   EXPECT_TRUE(Ask(Open("127.0.0.1"), Get("/derp")).ends_with("DERP requires connection upgrade\n"));
   EXPECT_EQ(status(Get("/derp", "Upgrade: h2c\r\n")), "426");
-  EXPECT_EQ(status(Get("/derp", "Upgrade: websocket\r\nSec-WebSocket-Protocol: derp\r\n")), "426");
   // Very old clients wrote this and meant plain DERP.
   EXPECT_EQ(status(Get("/derp", "Upgrade: WebSocket\r\n")), "101");
   EXPECT_EQ(status("POST /derp HTTP/1.1\r\nHost: h\r\nUpgrade: derp\r\n\r\n"), "101");

@@ -55,6 +55,13 @@ serverd::FrontLimits LimitsOf(const Config& config) {
   return limits;
 }
 
+relay::ClientTcp ClientTcpOf(const Config& config) {
+  relay::ClientTcp tcp;
+  tcp.user_timeout = config.relay.tcp_user_timeout;
+  tcp.keep_alive_idle = config.relay.tcp_keep_alive;
+  return tcp;
+}
+
 }  // namespace
 
 class RelayNode::Impl {
@@ -190,8 +197,7 @@ core::Result<> RelayNode::Impl::StartRelay() {
   options.limits.connections = config_.limits.relay_connections;
   options.server_key = key_->PublicAs<core::NodePublic>();
   options.times.write_timeout = config_.relay.tcp_write_timeout;
-  options.tcp_user_timeout = config_.relay.tcp_user_timeout;
-  options.tcp_keep_alive_idle = config_.relay.tcp_keep_alive;
+  options.tcp = ClientTcpOf(config_);
   if (mesh_key_ && !config_.relay.mesh_with.empty()) {
     if (config_.relay.mesh_with.size() > relay::kMaxMeshLinks) {
       return core::Fail(core::ErrorCode::kLimit, "relay.mesh_with: at most 64 relays");
@@ -259,6 +265,8 @@ core::Result<> RelayNode::Impl::StartFronts() {
   options.trusted_proxies = proxies_;
   options.relay = config_.derp.enabled ? &*login_ : nullptr;
   options.derp_allow_plain = config_.derp.allow_plain;
+  options.bridge.tcp = ClientTcpOf(config_);
+  options.bridge.times.write_timeout = config_.relay.tcp_write_timeout;
   serverd::FrontHandlers handlers;
   handlers.handle = [this](const serverd::FrontRequest& request, serverd::HttpResponder responder) {
     web_->Handle(request, std::move(responder));

@@ -144,6 +144,7 @@ struct Config {
     std::uint32_t front_connections = 16384;
     std::uint32_t control_connections = 200'000;
     std::uint32_t relay_connections = 200'000;
+    std::uint32_t relay_bridges = 4096;
     bool operator==(const Limits&) const = default;
   } limits;
 

@@ -89,6 +89,7 @@ control::RegistryOptions RegistryOptionsOf(const Config& config) {
 FrontLimits FrontLimitsOf(const Config& config) {
   FrontLimits limits;
   limits.connections = config.limits.front_connections;
+  limits.bridges = config.limits.relay_bridges;
   limits.sources.per_source = config.limits.connections_per_source;
   limits.handshakes.in_progress = config.limits.handshakes_per_front;
   return limits;

@@ -4,27 +4,12 @@
 
 #include <string>
 
+#include "tests/support/websocket_frames.h"
+
 namespace ringscale::core::http {
 namespace {
 
-// A frame as a client sends it.
-std::string Frame(std::uint8_t first, std::string_view payload, bool masked = true) {
-  std::string frame(1, static_cast<char>(first));
-  const std::uint8_t mask_bit = masked ? 0x80 : 0;
-  if (payload.size() < 126) {
-    frame += static_cast<char>(mask_bit | payload.size());
-  } else {
-    frame += static_cast<char>(mask_bit | 126);
-    frame += static_cast<char>(payload.size() >> 8);
-    frame += static_cast<char>(payload.size());
-  }
-  const std::string mask = "\x11\x22\x33\x44";
-  if (masked) frame += mask;
-  for (std::size_t i = 0; i < payload.size(); ++i) {
-    frame += masked ? static_cast<char>(payload[i] ^ mask[i % 4]) : payload[i];
-  }
-  return frame;
-}
+using ringscale::testing::WebSocketFrame;
 
 struct Received {
   std::string data;
@@ -94,9 +79,10 @@ TEST(WebSocket, RefusesBrokenHandshakes) {
 }
 
 TEST(WebSocket, JoinsMessagesAndFragmentsInAnyPieces) {
-  const std::string bytes = Frame(0x82, "hello ") + Frame(0x02, "wor") + Frame(0x89, "ping") +
-                            Frame(0x00, "") + Frame(0x80, "ld") +
-                            Frame(0x82, std::string(300, 'x'));
+  const std::string bytes = WebSocketFrame(0x82, "hello ") + WebSocketFrame(0x02, "wor") +
+                            WebSocketFrame(0x89, "ping") + WebSocketFrame(0x00, "") +
+                            WebSocketFrame(0x80, "ld") +
+                            WebSocketFrame(0x82, std::string(300, 'x'));
   for (const std::size_t step : {std::size_t{1}, std::size_t{5}, SIZE_MAX}) {
     WebSocket socket;
     const Received received = Feed(socket, bytes, step);
@@ -109,25 +95,27 @@ TEST(WebSocket, JoinsMessagesAndFragmentsInAnyPieces) {
 
 TEST(WebSocket, AnswersOnlyTheLatestPing) {
   WebSocket socket;
-  EXPECT_TRUE(Feed(socket, Frame(0x89, "one") + Frame(0x89, "two") + Frame(0x8a, "pong")).result);
+  EXPECT_TRUE(Feed(socket, WebSocketFrame(0x89, "one") + WebSocketFrame(0x89, "two") +
+                               WebSocketFrame(0x8a, "pong"))
+                  .result);
   EXPECT_EQ(socket.TakeOutput(), "\x8a\x03two");
 }
 
 TEST(WebSocket, EchoesTheCloseAndStops) {
   WebSocket socket;
-  const Received received = Feed(socket, Frame(0x82, "a") + Frame(0x88,
-                                                                  "\x03\xe8"
-                                                                  "bye"));
+  const Received received = Feed(socket, WebSocketFrame(0x82, "a") + WebSocketFrame(0x88,
+                                                                                    "\x03\xe8"
+                                                                                    "bye"));
   EXPECT_EQ(received.result.error().code, ErrorCode::kClosed);
   EXPECT_EQ(received.data, "a");
   EXPECT_EQ(socket.TakeOutput(), CloseFrame(1000));
-  EXPECT_EQ(Feed(socket, Frame(0x82, "late")).result.error().code, ErrorCode::kClosed);
+  EXPECT_EQ(Feed(socket, WebSocketFrame(0x82, "late")).result.error().code, ErrorCode::kClosed);
   EXPECT_FALSE(socket.has_output());
 }
 
 TEST(WebSocket, EchoesACloseWithoutACode) {
   WebSocket socket;
-  EXPECT_EQ(Feed(socket, Frame(0x88, "")).result.error().code, ErrorCode::kClosed);
+  EXPECT_EQ(Feed(socket, WebSocketFrame(0x88, "")).result.error().code, ErrorCode::kClosed);
   EXPECT_EQ(socket.TakeOutput(), std::string("\x88\x00", 2));
 }
 
@@ -153,33 +141,37 @@ TEST_P(WebSocketViolation, ClosesWithItsCode) {
 INSTANTIATE_TEST_SUITE_P(
     All, WebSocketViolation,
     ::testing::Values(
-        Bad{"Unmasked", Frame(0x82, "a", false), 1002}, Bad{"Text", Frame(0x81, "a"), 1003},
-        Bad{"ReservedBit", Frame(0xc2, "a"), 1002}, Bad{"UnknownData", Frame(0x83, "a"), 1002},
-        Bad{"UnknownControl", Frame(0x8b, "a"), 1002},
-        Bad{"LongPing", Frame(0x89, std::string(126, 'a')), 1002},
-        Bad{"FragmentedPing", Frame(0x09, "a"), 1002},
-        Bad{"StrayContinuation", Frame(0x80, "a"), 1002},
-        Bad{"MessageInMessage", Frame(0x02, "a") + Frame(0x82, "b"), 1002},
+        Bad{"Unmasked", WebSocketFrame(0x82, "a", false), 1002},
+        Bad{"Text", WebSocketFrame(0x81, "a"), 1003},
+        Bad{"ReservedBit", WebSocketFrame(0xc2, "a"), 1002},
+        Bad{"UnknownData", WebSocketFrame(0x83, "a"), 1002},
+        Bad{"UnknownControl", WebSocketFrame(0x8b, "a"), 1002},
+        Bad{"LongPing", WebSocketFrame(0x89, std::string(126, 'a')), 1002},
+        Bad{"FragmentedPing", WebSocketFrame(0x09, "a"), 1002},
+        Bad{"StrayContinuation", WebSocketFrame(0x80, "a"), 1002},
+        Bad{"MessageInMessage", WebSocketFrame(0x02, "a") + WebSocketFrame(0x82, "b"), 1002},
         Bad{"LongLength16", std::string("\x82\xfe\x00\x05", 4) + std::string(9, 'a'), 1002},
         Bad{"LongLength64", std::string("\x82\xff\0\0\0\0\0\0\x01\x00", 10) + "aaaa", 1002},
         Bad{"HugeLength", std::string("\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff", 10) + "aaaa",
             1009},
         Bad{"TooLongInFragments",
-            Frame(0x02, std::string(40'000, 'a')) + Frame(0x00, std::string(40'000, 'a')), 1009},
-        Bad{"CloseOfOneByte", Frame(0x88, "a"), 1002},
-        Bad{"CloseCode1005", Frame(0x88, "\x03\xed"), 1002},
-        Bad{"CloseCode999", Frame(0x88, "\x03\xe7"), 1002},
+            WebSocketFrame(0x02, std::string(40'000, 'a')) +
+                WebSocketFrame(0x00, std::string(40'000, 'a')),
+            1009},
+        Bad{"CloseOfOneByte", WebSocketFrame(0x88, "a"), 1002},
+        Bad{"CloseCode1005", WebSocketFrame(0x88, "\x03\xed"), 1002},
+        Bad{"CloseCode999", WebSocketFrame(0x88, "\x03\xe7"), 1002},
         Bad{"PingFlood",
             [] {
               std::string flood;
-              for (int i = 0; i < 300; ++i) flood += Frame(0x8a, "");
+              for (int i = 0; i < 300; ++i) flood += WebSocketFrame(0x8a, "");
               return flood;
             }(),
             1008},
         Bad{"EmptyFlood",
             [] {
               std::string flood;
-              for (int i = 0; i < 300; ++i) flood += Frame(0x82, "");
+              for (int i = 0; i < 300; ++i) flood += WebSocketFrame(0x82, "");
               return flood;
             }(),
             1008}),

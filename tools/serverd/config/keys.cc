@@ -192,6 +192,8 @@ std::vector<Key> MakeKeys() {
                "Control connections."),
       CountKey("limits.relay_connections", RINGSCALE_MEMBER(limits.relay_connections), 1,
                "Relay connections."),
+      CountKey("limits.relay_bridges", RINGSCALE_MEMBER(limits.relay_bridges), 1,
+               "Relay clients over WebSocket or TLS 1.2, which cost more."),
 
       ChoiceKey<Io>("engine.io", RINGSCALE_MEMBER(engine.io),
                     {{"auto", Io::kAuto}, {"io_uring", Io::kIoUring}, {"epoll", Io::kEpoll}},

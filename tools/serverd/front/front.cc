@@ -8,6 +8,7 @@ namespace ringscale::serverd {
 namespace {
 
 constexpr core::Duration kLastAccepts = core::Millis(10);
+constexpr std::array<const char*, core::tls::kTlsVersions> kTlsLabels = {"none", "1.2", "1.3"};
 
 }  // namespace
 
@@ -91,6 +92,7 @@ Front::~Front() {
     const auto connection = connections_.begin()->second;
     connection->Close(nullptr);
   }
+  while (!bridges_.empty()) bridges_.begin()->second->Close();
 }
 
 void Front::Listen(int listening_fd) {
@@ -226,6 +228,14 @@ FrontHandlers::AdmitAnswer Front::MakeAdmitAnswer(const FrontConnection& connect
   };
 }
 
+core::Result<core::Fd> Front::Bridge(DerpBridge::Client client) {
+  const std::uint64_t id = next_id_++;
+  const auto bridge = std::make_shared<DerpBridge>(*this, id, std::move(client));
+  auto relay_end = bridge->Start();
+  if (relay_end) bridges_.emplace(id, bridge);
+  return relay_end;
+}
+
 std::size_t Front::BodyLimit(const core::http::HttpRequest& head) const {
   return handlers_.body_limit ? handlers_.body_limit(head) : shared_.limits.body_bytes;
 }
@@ -250,6 +260,16 @@ void Front::AddMetrics(core::MetricsRegistry& registry) const {
           "Times that free memory was given back to the kernel after many connections.", {},
           stats_.heap_trims);
   counter("ringscale_front_requests_total", "Ordinary HTTP requests.", {}, stats_.requests);
+  for (std::size_t i = 0; i < kTlsLabels.size(); ++i) {
+    registry.Add("ringscale_front_bridges", Kind::kGauge,
+                 "Relay clients over WebSocket or TLS 1.2, by TLS version.",
+                 {{"tls", kTlsLabels[i]}},
+                 [this, i] { return static_cast<double>(stats_.bridges[i].Value()); });
+    counter("ringscale_front_tls_requests_total", "HTTP requests and upgrades, by TLS version.",
+            {{"tls", kTlsLabels[i]}}, stats_.requests_by_tls[i]);
+  }
+  counter("ringscale_front_websocket_accepts_total", "Relay clients that came over WebSocket.", {},
+          stats_.websocket_accepts);
   const std::string handed = "ringscale_front_handed_over_total";
   counter(handed, "Connections handed over.", {{"to", "control"}}, stats_.handed_to_control);
   counter(handed, "Connections handed over.", {{"to", "relay"}}, stats_.handed_to_relay);
@@ -275,6 +295,8 @@ void Front::AddMetrics(core::MetricsRegistry& registry) const {
   ended("derp_refused", stats_.derp_refused);
   ended("derp_failed", stats_.derp_failed);
   ended("handover_failed", stats_.handover_failed);
+  ended("bridges_full", stats_.bridges_full);
+  ended("bridge_stalled", stats_.bridge_stalled);
 }
 
 }  // namespace ringscale::serverd

@@ -6,6 +6,7 @@
 // One Front per front thread, on its loop; FrontShared is one per process.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -27,9 +28,11 @@
 #include "core/obs/metrics.h"
 #include "core/tls/aead.h"
 #include "core/tls/handshake.h"
+#include "core/tls/transport.h"
 #include "relay/app/ports.h"
 #include "relay/login/server_login.h"
 #include "tools/serverd/front/accept_rate.h"
+#include "tools/serverd/front/derp_bridge.h"
 #include "tools/serverd/front/handshake_gate.h"
 #include "tools/serverd/front/heap_trim.h"
 #include "tools/serverd/front/source_limits.h"
@@ -97,6 +100,7 @@ struct FrontHandlers {
 
 struct FrontLimits {
   std::size_t connections = 16384;  // not handed over, of all fronts
+  std::size_t bridges = 4096;       // relay clients over WebSocket or TLS 1.2, of all fronts
   SourceLimits::Limits sources;
   HandshakeGate::Limits handshakes;
   HeapTrim::Limits heap_trim;
@@ -126,6 +130,7 @@ struct FrontShared {
   SourceLimits sources;
   AcceptRate accepts;
   std::atomic<std::size_t> connections{0};
+  std::atomic<std::size_t> bridges{0};
 };
 
 struct FrontOptions {
@@ -134,6 +139,7 @@ struct FrontOptions {
   const relay::LoginContext* relay = nullptr;  // null: no relay here
   bool derp_allow_plain = false;
   bool derp_paths = true;  // false: /derp and the probes go to the handler
+  BridgeOptions bridge;
 };
 
 struct FrontStats {
@@ -141,6 +147,7 @@ struct FrontStats {
   core::Counter requests;  // ordinary ones
   core::Counter handed_to_control;
   core::Counter handed_to_relay;
+  core::Counter websocket_accepts;  // DERP inside WebSocket
   // Why connections ended otherwise.
   core::Counter full;  // the bound of all connections
   core::Counter accept_limit;
@@ -160,8 +167,12 @@ struct FrontStats {
   core::Counter derp_refused;  // an answer of 4xx
   core::Counter derp_failed;   // the login
   core::Counter handover_failed;
+  core::Counter bridges_full;
+  core::Counter bridge_stalled;  // did not take what others sent
   core::Counter heap_trims;
   core::Gauge connections;
+  std::array<core::Counter, core::tls::kTlsVersions> requests_by_tls;  // all, with upgrades
+  std::array<core::Gauge, core::tls::kTlsVersions> bridges;
 };
 
 class Front {
@@ -196,6 +207,7 @@ class Front {
 
  private:
   friend class FrontConnection;
+  friend class DerpBridge;
   friend class HttpResponder;
 
   // --- for connections ---
@@ -203,6 +215,8 @@ class Front {
   void EndTurn(FrontConnection& connection);
   void Remove(FrontConnection& connection);
   FrontHandlers::AdmitAnswer MakeAdmitAnswer(const FrontConnection& connection);
+  // The descriptor for the shard.
+  core::Result<core::Fd> Bridge(DerpBridge::Client client);
   HttpResponder MakeResponder(const FrontConnection& connection, std::uint64_t request);
   [[nodiscard]] std::size_t BodyLimit(const core::http::HttpRequest& head) const;
 
@@ -227,6 +241,7 @@ class Front {
   bool accepting_ended_ = false;  // while draining: nothing more comes from the listeners
   core::engine::Loop::Task drained_;
   std::unordered_map<std::uint64_t, std::shared_ptr<FrontConnection>> connections_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<DerpBridge>> bridges_;
   std::uint64_t next_id_ = 1;
   const std::shared_ptr<FrontHandle> handle_;
 };

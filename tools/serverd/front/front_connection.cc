@@ -148,17 +148,11 @@ void FrontConnection::OnPlaintext(core::MutableBytes bytes) {
       FeedNoise(bytes);
       return;
     case State::kDerpLogin:
-      FeedLogin(bytes);
-      return;
     case State::kDerpAsking:
-      (void)derp_->login->Feed(bytes);
+      FeedDerp(bytes);
       return;
     case State::kHandOver:
-      if (derp_ != nullptr) {
-        derp_->client.plaintext.insert(derp_->client.plaintext.end(), bytes.begin(), bytes.end());
-      } else {
-        FeedNoise(bytes);
-      }
+      derp_ != nullptr ? FeedDerp(bytes) : FeedNoise(bytes);
       return;
     case State::kAnswering:
     case State::kFlushing:
@@ -233,6 +227,7 @@ void FrontConnection::FeedRequest(core::Bytes& bytes) {
 void FrontConnection::OnHead() {
   const http::HttpRequest& request = parser_.request();
   ++request_number_;
+  front_.stats_.requests_by_tls[static_cast<std::size_t>(transport_.tls_version())].Add();
   close_after_ = !request.keep_alive || front_.draining_;
   response_context_ = {request.method == "HEAD", !close_after_, request.http10,
                        front_.loop_.Wall()};

@@ -63,6 +63,8 @@ class FrontConnection final : public core::engine::StreamHandler,
   struct DerpState {
     std::optional<relay::ServerLogin> login;
     relay::LoggedInClient client;
+    std::unique_ptr<core::http::WebSocket> websocket;
+    BridgePlace bridge;  // null: a shard takes the socket itself
   };
 
   // Replaces the deadline. When it passes, the connection ends for `reason`.
@@ -84,6 +86,15 @@ class FrontConnection final : public core::engine::StreamHandler,
   void Refuse(core::http::HttpResponse response, core::Counter& reason);
 
   // front_upgrades.cc
+  struct WebSocketStart {
+    std::unique_ptr<core::http::WebSocket> websocket;
+    std::string response;
+  };
+  // Accepts the handshake of the request; nothing when it was refused here.
+  std::optional<WebSocketStart> StartWebSocket(std::string_view protocol, core::Counter& refused);
+  // Passes on what is inside the frames; without WebSocket, everything.
+  void Unwrap(core::http::WebSocket* websocket, core::MutableBytes bytes, core::Counter& failed,
+              void (FrontConnection::*feed)(core::Bytes));
   void StartNoise();
   void StartNoiseWebSocket();
   void WaitForNoiseTurn(std::string_view initiation);
@@ -91,9 +102,13 @@ class FrontConnection final : public core::engine::StreamHandler,
   void FeedNoise(core::MutableBytes bytes);
   void FeedRecords(core::Bytes bytes);
   void StartDerp();
+  void FeedDerp(core::MutableBytes bytes);
+  void FeedDerpStream(core::Bytes bytes);
   void FeedLogin(core::Bytes bytes);
   void FinishLogin();
   void TryHandOver();
+  bool HandToRelay(core::Fd fd);
+  bool HandToControl(core::Fd fd);
 
   void SendPlain(std::string_view bytes);
   void Pause();

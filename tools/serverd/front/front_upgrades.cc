@@ -15,6 +15,37 @@ constexpr std::string_view kHandshakeHeader = "x-tailscale-handshake";
 
 }  // namespace
 
+// --- WebSocket ---
+
+std::optional<FrontConnection::WebSocketStart> FrontConnection::StartWebSocket(
+    std::string_view protocol, core::Counter& refused) {
+  auto accepted = http::AcceptWebSocket(parser_.request(), protocol);
+  if (!accepted) {
+    Refuse(http::TextResponse(accepted.error().status, accepted.error().text), refused);
+    return std::nullopt;
+  }
+  auto websocket = std::make_unique<http::WebSocket>();
+  if (accepted->offered) return WebSocketStart{std::move(websocket), std::move(accepted->response)};
+  websocket->Close(http::WebSocketClose::kPolicyViolation);
+  refused.Add();
+  SendPlain(accepted->response + websocket->TakeOutput());
+  End(true);
+  return std::nullopt;
+}
+
+void FrontConnection::Unwrap(http::WebSocket* websocket, core::MutableBytes bytes,
+                             core::Counter& failed, void (FrontConnection::*feed)(core::Bytes)) {
+  if (websocket == nullptr) return (this->*feed)(bytes);
+  const auto result =
+      websocket->Receive(bytes, [this, feed](core::MutableBytes data) { (this->*feed)(data); });
+  if (state_ == State::kEnded) return;
+  if (websocket->has_output()) SendPlain(websocket->TakeOutput());
+  if (!result) {
+    failed.Add();
+    End(true);
+  }
+}
+
 // --- Noise ---
 
 void FrontConnection::StartNoise() {
@@ -45,26 +76,13 @@ void FrontConnection::StartNoise() {
 }
 
 void FrontConnection::StartNoiseWebSocket() {
-  const http::HttpRequest& request = parser_.request();
-  auto accepted = http::AcceptWebSocket(request, kNoiseProtocol);
-  if (!accepted) {
-    Refuse(http::TextResponse(accepted.error().status, accepted.error().text),
-           front_.stats_.noise_failed);
-    return;
-  }
-  auto websocket = std::make_unique<http::WebSocket>();
-  if (!accepted->offered) {
-    websocket->Close(http::WebSocketClose::kPolicyViolation);
-    front_.stats_.noise_failed.Add();
-    SendPlain(accepted->response + websocket->TakeOutput());
-    End(true);
-    return;
-  }
+  auto started = StartWebSocket(kNoiseProtocol, front_.stats_.noise_failed);
+  if (!started) return;
   noise_ = std::make_unique<NoiseState>();
-  noise_->websocket = std::move(websocket);
-  noise_->upgrade = std::move(accepted->response);
+  noise_->websocket = std::move(started->websocket);
+  noise_->upgrade = std::move(started->response);
   // A '+' of the Base64 text that was not escaped has become a space.
-  std::string initiation = http::QueryValue(request.query, "X-Tailscale-Handshake");
+  std::string initiation = http::QueryValue(parser_.request().query, "X-Tailscale-Handshake");
   for (char& c : initiation) c = c == ' ' ? '+' : c;
   WaitForNoiseTurn(initiation);
 }
@@ -99,18 +117,7 @@ void FrontConnection::AnswerNoise() {
 }
 
 void FrontConnection::FeedNoise(core::MutableBytes bytes) {
-  if (noise_->websocket == nullptr) {
-    FeedRecords(bytes);
-    return;
-  }
-  const auto result =
-      noise_->websocket->Receive(bytes, [this](core::MutableBytes data) { FeedRecords(data); });
-  if (state_ == State::kEnded) return;
-  if (noise_->websocket->has_output()) SendPlain(noise_->websocket->TakeOutput());
-  if (!result) {
-    front_.stats_.noise_failed.Add();
-    End(true);
-  }
+  Unwrap(noise_->websocket.get(), bytes, front_.stats_.noise_failed, &FrontConnection::FeedRecords);
 }
 
 void FrontConnection::FeedRecords(core::Bytes bytes) {
@@ -132,13 +139,11 @@ void FrontConnection::StartDerp() {
     return;
   }
   const std::string_view upgrade = request.header("upgrade");
-  const bool websocket = http::EqualsIgnoreCase(upgrade, "websocket");
-  if (websocket &&
-      request.header("sec-websocket-protocol").find("derp") != std::string_view::npos) {
-    Refuse(http::TextResponse(426, "DERP over WebSocket is not offered here"), refused);
-    return;
-  }
-  if (!websocket && !http::EqualsIgnoreCase(upgrade, "derp")) {
+  const bool names_websocket = http::EqualsIgnoreCase(upgrade, "websocket");
+  // Very old clients wrote "WebSocket" and meant plain DERP.
+  const bool websocket = names_websocket && request.header("sec-websocket-protocol").find("derp") !=
+                                                std::string_view::npos;
+  if (!names_websocket && !http::EqualsIgnoreCase(upgrade, "derp")) {
     Refuse(http::TextResponse(426, "DERP requires connection upgrade"), refused);
     return;
   }
@@ -149,20 +154,55 @@ void FrontConnection::StartDerp() {
     Refuse(http::TextResponse(426, "DERP requires TLS"), refused);
     return;
   }
-  if (transport_.kind() == core::tls::Transport::Kind::kSsl) {
-    Refuse(http::TextResponse(426, "DERP requires TLS 1.3"), refused);
-    return;
+  auto derp = std::make_unique<DerpState>();
+  if (websocket || transport_.kind() == core::tls::Transport::Kind::kSsl) {
+    derp->bridge = TakeBridgePlace(front_.shared_.bridges, front_.shared_.limits.bridges);
+    if (derp->bridge == nullptr) {
+      Refuse(http::TextResponse(503, "too many clients over WebSocket or TLS 1.2"),
+             front_.stats_.bridges_full);
+      return;
+    }
+  }
+  std::string output;
+  if (websocket) {
+    auto started = StartWebSocket("derp", refused);
+    if (!started) return;
+    derp->websocket = std::move(started->websocket);
+    output = std::move(started->response);
+    front_.stats_.websocket_accepts.Add();
   }
   relay::LoginOptions options;
   options.remote = origin_.address;
-  options.fast_start = request.header("derp-fast-start") == "1";
-  options.not_ideal = !request.header("ideal-node").empty();
+  options.fast_start = websocket || request.header("derp-fast-start") == "1";
+  options.not_ideal = !websocket && !request.header("ideal-node").empty();
   options.over_tls = !plain || (by_proxy && origin_.https);
-  derp_ = std::make_unique<DerpState>();
+  derp_ = std::move(derp);
   derp_->login.emplace(*front_.options_.relay, options);
+  const std::string hello = derp_->login->Start();
+  if (websocket) http::WebSocket::AppendHeader(hello.size(), output);
   state_ = State::kDerpLogin;
   SetDeadline(relay::kLoginDeadline, front_.stats_.preface_late);
-  SendPlain(derp_->login->Start());
+  SendPlain(output + hello);
+}
+
+void FrontConnection::FeedDerp(core::MutableBytes bytes) {
+  Unwrap(derp_->websocket.get(), bytes, front_.stats_.derp_failed,
+         &FrontConnection::FeedDerpStream);
+}
+
+void FrontConnection::FeedDerpStream(core::Bytes bytes) {
+  switch (state_) {
+    case State::kDerpLogin:
+      return FeedLogin(bytes);
+    case State::kDerpAsking:
+      (void)derp_->login->Feed(bytes);
+      return;
+    case State::kHandOver:
+      derp_->client.plaintext.insert(derp_->client.plaintext.end(), bytes.begin(), bytes.end());
+      return;
+    default:
+      return;
+  }
 }
 
 void FrontConnection::FeedLogin(core::Bytes bytes) {
@@ -210,31 +250,50 @@ void FrontConnection::TryHandOver() {
     Close(&front_.stats_.handover_failed);
     return;
   }
-  bool taken = false;
-  if (derp_ != nullptr) {
-    relay::LoggedInClient client = std::move(derp_->client);
-    client.fd = std::move(*fd);
-    client.tls = transport_.ReleaseKeys(client.ciphertext);
-    LeaveFront();
-    taken = front_.handlers_.to_relay(std::move(client));
-    if (taken) front_.stats_.handed_to_relay.Add();
-  } else {
-    control::noise::Accepted& accepted = *noise_->accepted;
-    control::NoiseClient client{.fd = std::move(*fd),
-                                .remote = origin_.address,
-                                .transport = std::move(transport_),
-                                .session = std::move(accepted.session),
-                                .machine_key = accepted.machine_key,
-                                .protocol_version = accepted.protocol_version,
-                                .plaintext = std::move(noise_->plaintext),
-                                .host = std::move(host_),
-                                .https = origin_.https,
-                                .websocket = std::move(noise_->websocket)};
-    LeaveFront();
-    taken = front_.handlers_.to_control(std::move(client));
-    if (taken) front_.stats_.handed_to_control.Add();
+  if (!(derp_ != nullptr ? HandToRelay(std::move(*fd)) : HandToControl(std::move(*fd)))) {
+    front_.stats_.handover_failed.Add();
   }
-  if (!taken) front_.stats_.handover_failed.Add();
+}
+
+bool FrontConnection::HandToRelay(core::Fd fd) {
+  relay::LoggedInClient client = std::move(derp_->client);
+  if (derp_->bridge == nullptr) {
+    client.fd = std::move(fd);
+    client.tls = transport_.ReleaseKeys(client.ciphertext);
+  } else {
+    auto shard_end = front_.Bridge({.fd = std::move(fd),
+                                    .transport = std::move(transport_),
+                                    .websocket = std::move(derp_->websocket),
+                                    .place = std::move(derp_->bridge),
+                                    .can_mesh = client.can_mesh});
+    if (!shard_end) {
+      LeaveFront();
+      return false;
+    }
+    client.fd = std::move(*shard_end);
+  }
+  LeaveFront();
+  if (!front_.handlers_.to_relay(std::move(client))) return false;
+  front_.stats_.handed_to_relay.Add();
+  return true;
+}
+
+bool FrontConnection::HandToControl(core::Fd fd) {
+  control::noise::Accepted& accepted = *noise_->accepted;
+  control::NoiseClient client{.fd = std::move(fd),
+                              .remote = origin_.address,
+                              .transport = std::move(transport_),
+                              .session = std::move(accepted.session),
+                              .machine_key = accepted.machine_key,
+                              .protocol_version = accepted.protocol_version,
+                              .plaintext = std::move(noise_->plaintext),
+                              .host = std::move(host_),
+                              .https = origin_.https,
+                              .websocket = std::move(noise_->websocket)};
+  LeaveFront();
+  if (!front_.handlers_.to_control(std::move(client))) return false;
+  front_.stats_.handed_to_control.Add();
+  return true;
 }
 
 }  // namespace ringscale::serverd
