@@ -3,6 +3,7 @@ the server made for itself, and over https with a given certificate."""
 
 import json
 import pathlib
+import re
 import sys
 
 from case import Set
@@ -236,3 +237,12 @@ class HttpsCertificate(Tailnet):
         return Server(host, f"https://{host.ip}:443", env=cls.client_env, config=toml({
             "": {"listen": [":443"], "server_url": f"https://{host.ip}:443"},
             "tls": {"cert": str(cert), "key": str(key)}}))
+
+    def test_14_relay_clients_start_fast(self):
+        """The certificate of the relay's key ends the given chain, and clients use it."""
+        shown = self.a.host.run("sh", "-c", "openssl s_client -showcerts -connect "
+                                f"{self.server_host.ip}:443 </dev/null").stdout
+        subjects = re.findall(r"^ *\d+ s:(.*)$", shown, re.M)
+        self.assertRegex(subjects[-1], r"^CN ?= ?derpkey[0-9a-f]{64}$")
+        self.assertEqual(sum("derpkey" in subject for subject in subjects), 1)
+        self.assertGreater(self.server.metric("ringscale_front_fast_starts_total"), 0)

@@ -56,6 +56,7 @@ TEST_F(FrontDerp, FastStartSendsNoHead) {
   EXPECT_EQ(tls.received[0], '\x01');
   ASSERT_EQ(relay_clients.size(), 1u);
   EXPECT_TRUE(relay_clients[0].not_ideal);
+  EXPECT_EQ(front().stats().fast_starts.Value(), 1u);
 }
 
 TEST_F(FrontDerp, PlainOnlyFromLoopbackProxiesOrByPermission) {

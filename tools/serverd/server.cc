@@ -220,7 +220,11 @@ core::Result<> Server::Impl::StartControl() {
   auto thread = core::engine::LoopThread::Start(std::move(options));
   if (!thread) return core::Forward(thread);
   control_thread_ = std::move(*thread);
-  auto certificate = CertificateKeeper::Create(config_, OwnNames(config_), core::WallNow());
+  // Our own certificate is sent alone: the first clients that knew pins insist on it.
+  const bool fast_start = config_.derp.enabled && !config_.tls.cert.empty();
+  auto certificate =
+      CertificateKeeper::Create(config_, OwnNames(config_), core::WallNow(),
+                                fast_start ? std::optional(relay_key_->PublicRaw()) : std::nullopt);
   if (!certificate) return core::Forward(certificate);
   if (!certificate->ca_file().empty()) {
     LogInfo("tls", "serving a certificate of our own", {{"ca", certificate->ca_file()}});

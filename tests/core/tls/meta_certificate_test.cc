@@ -6,6 +6,8 @@
 
 #include <array>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -74,6 +76,37 @@ TEST(MetaCertificate, IsTheLastOfTheChainAndLeavesThePinAlone) {
   EXPECT_EQ(X509_cmp(sk_X509_value(chain, 0), meta.get()), 0);
   SSL_CTX_get_extra_chain_certs(NativeContext(*without->loaded.context), &chain);
   EXPECT_LE(sk_X509_num(chain), 0);
+}
+
+TEST(MetaCertificate, FollowsAGivenChainThatStaysAsItIs) {
+  std::string directory =
+      (std::filesystem::temp_directory_path() / "meta-certificate-XXXXXX").string();
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  const auto made = LoadOrGenerateCertificate(directory, {"h.example"}, WallNow());
+  ASSERT_TRUE(made);
+  const auto read = [&](const std::string& name) {
+    std::ifstream file(directory + "/" + name);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const CertificateFiles files{.certificate = directory + "/chain.pem",
+                               .key = directory + "/tls-leaf-key.pem"};
+  const std::string given = read("tls-leaf.pem") + read("tls-ca.pem");
+  std::ofstream(files.certificate) << given;
+  const auto pem = MakeMetaCertificate(Key(), 2, WallNow());
+  ASSERT_TRUE(pem);
+  // Once more, as a reload does it: nothing adds up.
+  for (int load = 0; load < 2; ++load) {
+    const auto with = LoadCertificate(files, WallNow(), *pem);
+    ASSERT_TRUE(with) << with.error().message;
+    STACK_OF(X509)* chain = nullptr;
+    SSL_CTX_get_extra_chain_certs(NativeContext(*with->context), &chain);
+    ASSERT_EQ(sk_X509_num(chain), 2);
+    EXPECT_EQ(X509_cmp(sk_X509_value(chain, 0), Parsed(read("tls-ca.pem")).get()), 0);
+    EXPECT_EQ(X509_cmp(sk_X509_value(chain, 1), Parsed(*pem).get()), 0);
+    EXPECT_EQ(with->context->leaf_sha256_hex(), made->loaded.context->leaf_sha256_hex());
+  }
+  EXPECT_EQ(read("chain.pem"), given);
+  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

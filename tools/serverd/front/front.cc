@@ -268,6 +268,9 @@ void Front::AddMetrics(core::MetricsRegistry& registry) const {
     counter("ringscale_front_tls_requests_total", "HTTP requests and upgrades, by TLS version.",
             {{"tls", kTlsLabels[i]}}, stats_.requests_by_tls[i]);
   }
+  counter("ringscale_front_fast_starts_total",
+          "Relay clients that logged in one round trip earlier (meta certificate).", {},
+          stats_.fast_starts);
   counter("ringscale_front_websocket_accepts_total", "Relay clients that came over WebSocket.", {},
           stats_.websocket_accepts);
   const std::string handed = "ringscale_front_handed_over_total";

@@ -147,6 +147,7 @@ struct FrontStats {
   core::Counter requests;  // ordinary ones
   core::Counter handed_to_control;
   core::Counter handed_to_relay;
+  core::Counter fast_starts;        // relay clients that knew our key
   core::Counter websocket_accepts;  // DERP inside WebSocket
   // Why connections ended otherwise.
   core::Counter full;  // the bound of all connections

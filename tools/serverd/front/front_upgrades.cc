@@ -173,7 +173,9 @@ void FrontConnection::StartDerp() {
   }
   relay::LoginOptions options;
   options.remote = origin_.address;
-  options.fast_start = websocket || request.header("derp-fast-start") == "1";
+  const bool fast_start = !websocket && request.header("derp-fast-start") == "1";
+  if (fast_start) front_.stats_.fast_starts.Add();
+  options.fast_start = fast_start || websocket;
   options.not_ideal = !websocket && !request.header("ideal-node").empty();
   options.over_tls = !plain || (by_proxy && origin_.https);
   derp_ = std::move(derp);
