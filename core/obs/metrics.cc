@@ -70,6 +70,19 @@ std::string RenderLabels(const MetricLabels& labels) {
   return out;
 }
 
+void AppendHead(std::string& out, std::string_view name, std::string_view help,
+                std::string_view type) {
+  out.append("# HELP ").append(name).append(" ");
+  AppendEscaped(out, help, false);
+  out.append("\n# TYPE ").append(name).append(" ").append(type).append("\n");
+}
+
+void AppendLine(std::string& out, std::string_view name, std::string_view labels, double value) {
+  out.append(name).append(labels).append(" ");
+  AppendValue(out, value);
+  out += '\n';
+}
+
 }  // namespace
 
 void MetricsRegistry::Add(std::string name, Kind kind, std::string help, MetricLabels labels,
@@ -79,6 +92,14 @@ void MetricsRegistry::Add(std::string name, Kind kind, std::string help, MetricL
   for (const auto& label : labels) assert(IsValidName(label.first, false));
   const std::lock_guard lock(mutex_);
   samples_.push_back({std::move(name), kind, std::move(help), std::move(labels), std::move(read)});
+}
+
+void MetricsRegistry::AddHistogram(std::string name, std::string help,
+                                   std::vector<std::uint32_t> bounds,
+                                   std::function<HistogramValues()> read) {
+  assert(IsValidName(name, true));
+  const std::lock_guard lock(mutex_);
+  histograms_.push_back({std::move(name), std::move(help), std::move(bounds), std::move(read)});
 }
 
 std::string MetricsRegistry::Render() const {
@@ -95,20 +116,37 @@ std::string MetricsRegistry::Render() const {
   }
   std::string out;
   for (const auto& [name, family] : families) {
-    out += "# HELP ";
-    out += name;
-    out += ' ';
-    AppendEscaped(out, family.first->help, false);
-    out += "\n# TYPE ";
-    out += name;
-    out += family.first->kind == Kind::kCounter ? " counter\n" : " gauge\n";
-    for (const auto& [labels, value] : family.values) {
-      out += name;
-      out += labels;
-      out += ' ';
-      AppendValue(out, value);
-      out += '\n';
+    AppendHead(out, name, family.first->help,
+               family.first->kind == Kind::kCounter ? "counter" : "gauge");
+    for (const auto& [labels, value] : family.values) AppendLine(out, name, labels, value);
+  }
+  struct HistogramFamily {
+    const HistogramSample* first = nullptr;
+    HistogramValues values;
+  };
+  std::map<std::string_view, HistogramFamily> histograms;
+  for (const HistogramSample& sample : histograms_) {
+    HistogramFamily& family = histograms[sample.name];
+    if (family.first == nullptr) family.first = &sample;
+    const HistogramValues values = sample.read();
+    family.values.counts.resize(sample.bounds.size() + 1);
+    for (std::size_t i = 0; i < std::min(values.counts.size(), family.values.counts.size()); ++i) {
+      family.values.counts[i] += values.counts[i];
     }
+    family.values.sum += values.sum;
+  }
+  for (const auto& [name, family] : histograms) {
+    AppendHead(out, name, family.first->help, "histogram");
+    const std::string base(name);
+    std::uint64_t count = 0;
+    for (std::size_t i = 0; i < family.values.counts.size(); ++i) {
+      count += family.values.counts[i];
+      const auto& bounds = family.first->bounds;
+      const std::string bound = i < bounds.size() ? std::to_string(bounds[i]) : "+Inf";
+      AppendLine(out, base + "_bucket", RenderLabels({{"le", bound}}), static_cast<double>(count));
+    }
+    AppendLine(out, base + "_sum", "", static_cast<double>(family.values.sum));
+    AppendLine(out, base + "_count", "", static_cast<double>(count));
   }
   return out;
 }

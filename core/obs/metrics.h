@@ -49,6 +49,13 @@ class SharedCounter {
   std::atomic<std::uint64_t> value_{0};
 };
 
+// What a histogram has counted: for each bound the values above the one before and up
+// to it, and one more for those beyond.
+struct HistogramValues {
+  std::vector<std::uint64_t> counts;
+  std::uint64_t sum = 0;
+};
+
 using MetricLabels = std::vector<std::pair<std::string, std::string>>;
 
 // What /metrics shows. Registration takes a function that reads the value when
@@ -59,6 +66,9 @@ class MetricsRegistry {
   enum class Kind : std::uint8_t { kCounter, kGauge };
   void Add(std::string name, Kind kind, std::string help, MetricLabels labels,
            std::function<double()> read);
+  // A histogram of its own name; of several with that name the values add up.
+  void AddHistogram(std::string name, std::string help, std::vector<std::uint32_t> bounds,
+                    std::function<HistogramValues()> read);
   [[nodiscard]] std::string Render() const;
 
  private:
@@ -69,8 +79,15 @@ class MetricsRegistry {
     MetricLabels labels;
     std::function<double()> read;
   };
+  struct HistogramSample {
+    std::string name;
+    std::string help;
+    std::vector<std::uint32_t> bounds;
+    std::function<HistogramValues()> read;
+  };
   mutable std::mutex mutex_;
   std::vector<Sample> samples_;
+  std::vector<HistogramSample> histograms_;
 };
 
 }  // namespace ringscale::core

@@ -50,6 +50,7 @@ struct Connection : core::engine::TimerNode {
   bool can_mesh = false;
   bool is_prober = false;
   bool not_ideal = false;
+  bool over_tls = false;
   bool throttled = false;  // over its receive rate: not read from until throttled_until
   std::uint8_t mesh_link = kNoMeshLink;  // our own connection to another relay
   core::tls::Alert farewell{};

@@ -104,6 +104,7 @@ ShardOptions RelayService::Impl::OptionsOf(std::uint16_t index) {
   shard.mesh = options_.mesh;
   shard.placement = &placement_;
   shard.bytes_acknowledged = &TcpBytesAcknowledged;
+  shard.rtt = &TcpRtt;
   return shard;
 }
 

@@ -111,6 +111,8 @@ std::uint32_t ShardCore::Open(LoggedInClient& client, std::uint32_t epoch) {
   c.tokens_at = now_;
   ++open_;
   metrics_.accepts.Add();
+  c.over_tls = c.tls != nullptr;
+  if (c.over_tls) metrics_.tls_connections.Add(1);
   if (c.not_ideal) metrics_.not_ideal_connections.Add(1);
 
   const PeerTable::Joined joined = peers_.Join(c.key, c.slot, epoch);
@@ -186,6 +188,7 @@ void ShardCore::Unregister(Connection& c, CloseReason reason) {
   --open_;
   if (c.watcher) std::erase(watchers_, c.slot);
   if (c.preferred) metrics_.home_connections.Add(-1);
+  if (c.over_tls) metrics_.tls_connections.Add(-1);
   if (c.not_ideal) metrics_.not_ideal_connections.Add(-1);
 
   c.queue.Clear(pool_, metrics_.drops, DropReason::kGoneDisconnected);
@@ -343,6 +346,9 @@ void ShardCore::RunTimers() {
     auto& c = static_cast<Connection&>(node);
     if (c.mesh_link != kNoMeshLink) return CheckLink(c);
     c.keep_alive_due = true;
+    if (options_.rtt != nullptr) {
+      metrics_.rtt[static_cast<std::size_t>(options_.rtt(c.fd))].Add();
+    }
     timers_.Start(c, now_ + core::Millis(c.keep_alive_ms));
     MarkDirty(c);
   });

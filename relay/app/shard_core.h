@@ -169,7 +169,9 @@ class ShardCore {
   // --- shard_route.cc: packets to their destinations ---
   void OnSendPacket(Connection& connection, const FrameView& frame, Block* block);
   void OnForwardPacket(Connection& connection, const FrameView& frame, Block* block);
-  void Drop(DropReason reason, PacketKind kind) { metrics_.drops.Add(reason, kind); }
+  void Drop(DropReason reason, PacketKind kind, std::size_t frame_bytes) {
+    metrics_.drops.Add(reason, kind, frame_bytes);
+  }
   void TellNotHere(Connection& connection, const std::uint8_t* key, PacketKind kind);
   // Queues a RecvPacket frame; takes over one reference to the block.
   void Deliver(Connection& connection, Lane lane, const Packet& packet);
@@ -218,6 +220,7 @@ class ShardCore {
 
   // --- shard_send.cc: batches ---
   void AddDueFrames(Connection& connection);
+  void NoteQueueAge(const SendQueue& queue);
   SendBatch* BuildBatch(Connection& connection);
   SendBatch* SealBatch(Connection& connection);
   // Seals what fits into one cell; false without memory.
@@ -280,6 +283,8 @@ class ShardCore {
   };
   std::array<std::unique_ptr<LinkState>, kMaxMeshLinks> own_links_;
   const QueueLimits link_limits_;
+
+  std::int64_t queue_age_us_ = 0;  // see NoteQueueAge
 
   RateLimit rate_limit_;
   bool draining_ = false;

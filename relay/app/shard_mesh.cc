@@ -174,10 +174,10 @@ void ShardCore::ForwardOut(const core::NodePublic& source, const Peer& peer, Lan
                            core::Bytes packet) {
   const PacketKind kind = KindOf(lane);
   const LinkPlace& place = links_[peers_.ForwarderOf(peer)];
-  if (place.shard == Peer::kNowhere) return Drop(DropReason::kUnknownDest, kind);
   const std::size_t size = kForwardFrameOverhead + packet.size();
+  if (place.shard == Peer::kNowhere) return Drop(DropReason::kUnknownDest, kind, size);
   Block* cell = pool_.AllocateCell(size, BlockPool::Need::kOrdinary);
-  if (cell == nullptr) return Drop(DropReason::kNoMemory, kind);
+  if (cell == nullptr) return Drop(DropReason::kNoMemory, kind, size);
   WriteForwardPacket(cell->data, source, peer.key, packet);
   metrics_.packets_forwarded_out.Add();
   if (place.shard == index_) {
@@ -193,7 +193,7 @@ void ShardCore::ForwardOut(const core::NodePublic& source, const Peer& peer, Lan
   message.packet = {cell->data, cell};
   if (to.loans >= to.out->returns.capacity() || !to.out->messages.TryPush(std::move(message))) {
     pool_.Release(cell);
-    return Drop(DropReason::kQueueTail, kind);
+    return Drop(DropReason::kQueueTail, kind, size);
   }
   ++to.loans;
   metrics_.packets_to_shards.Add();
@@ -202,7 +202,7 @@ void ShardCore::ForwardOut(const core::NodePublic& source, const Peer& peer, Lan
 // Takes over one reference to the block.
 void ShardCore::DeliverToLink(Connection& link, Lane lane, const Packet& packet) {
   if (link.state != ConnectionState::kOpen) {
-    Drop(DropReason::kGoneDisconnected, KindOf(lane));
+    Drop(DropReason::kGoneDisconnected, KindOf(lane), packet.length);
     return pool_.Release(packet.block);
   }
   if (link.queue.Push(lane, packet, link_limits_, pool_, metrics_.drops) !=
@@ -220,7 +220,7 @@ void ShardCore::OnMeshMessage(std::uint16_t from, ShardMessage& message) {
     const auto lane = static_cast<Lane>(message.flags);
     Connection* link = Get(message.watcher, message.generation);
     if (link == nullptr) {
-      Drop(DropReason::kGoneDisconnected, KindOf(lane));
+      Drop(DropReason::kGoneDisconnected, KindOf(lane), message.number);
       return pool_.Release(message.packet.block);
     }
     return DeliverToLink(

@@ -30,13 +30,25 @@ class Registrar {
                   [keep = metrics_, &gauge] { return static_cast<double>(gauge.Value()); });
   }
   void CountDrops(DropReason reason, PacketKind kind) {
+    const core::MetricLabels labels = {{"reason", std::string(DropReasonLabel(reason))},
+                                       {"kind", std::string(PacketKindLabel(kind))}};
     registry_.Add(Name("packets_dropped_total"), Kind::kCounter,
-                  "Packets not delivered, by reason.",
-                  {{"reason", std::string(DropReasonLabel(reason))},
-                   {"kind", std::string(PacketKindLabel(kind))}},
-                  [keep = metrics_, reason, kind] {
+                  "Packets not delivered, by reason.", labels, [keep = metrics_, reason, kind] {
                     return static_cast<double>(keep->drops.Value(reason, kind));
                   });
+    registry_.Add(Name("bytes_dropped_total"), Kind::kCounter,
+                  "Bytes of their frames, headers included.", labels,
+                  [keep = metrics_, reason, kind] {
+                    return static_cast<double>(keep->drops.Bytes(reason, kind));
+                  });
+  }
+  void ShowPacketsPerSend() {
+    registry_.AddHistogram(Name("packets_per_send"), "Packets that one send carries.",
+                           {kPacketsPerSend.begin(), kPacketsPerSend.end()}, [keep = metrics_] {
+                             core::HistogramValues values;
+                             keep->packets_per_send.AddTo(values);
+                             return values;
+                           });
   }
 
  private:
@@ -56,6 +68,12 @@ std::string_view CloseReasonLabel(CloseReason reason) {
   return kLabels[static_cast<std::size_t>(reason)];
 }
 
+std::string_view RttClassLabel(RttClass rtt) {
+  constexpr std::array<std::string_view, kRttClasses> kLabels = {
+      "10ms", "20ms", "50ms", "100ms", "150ms", "250ms", "500ms", "inf", "non-tcp", "error"};
+  return kLabels[static_cast<std::size_t>(rtt)];
+}
+
 void RegisterShardMetrics(core::MetricsRegistry& registry,
                           const std::shared_ptr<const ShardMetrics>& metrics) {
   Registrar add(registry, metrics);
@@ -66,6 +84,7 @@ void RegisterShardMetrics(core::MetricsRegistry& registry,
   add.Show("home_connections", "Clients whose home this relay is.", m.home_connections);
   add.Show("not_ideal_connections", "Clients that wanted another node of the region.",
            m.not_ideal_connections);
+  add.Show("tls_connections", "Clients with TLS records of our own.", m.tls_connections);
   add.Show("watchers", "Connections that watch presence.", m.watchers);
   add.Show("duplicate_keys", "Keys with several connections.", m.duplicate_keys);
   add.Show("duplicate_connections", "Connections of such keys.", m.duplicate_connections);
@@ -113,8 +132,17 @@ void RegisterShardMetrics(core::MetricsRegistry& registry,
             m.stale_completions);
   add.Count("turns_total", "Turns of the event loop.", m.turns);
   add.Count("sends_total", "Sends started.", m.sends);
+  add.ShowPacketsPerSend();
+  for (std::size_t i = 0; i < kRttClasses; ++i) {
+    add.Count("tcp_rtt_samples_total", "Round-trip times to clients, a sample per keep-alive.",
+              m.rtt[i], {{"le", std::string(RttClassLabel(static_cast<RttClass>(i)))}});
+  }
   add.Show("memory_reserved_bytes", "Memory reserved for packets.", m.memory_reserved);
   add.Show("receive_buffers_free", "Receive buffers with the kernel.", m.receive_buffers_free);
+  add.Count("stun_answers_total", "STUN answers, by address family.", m.stun_v4,
+            {{"family", "ipv4"}});
+  add.Count("stun_answers_total", "STUN answers, by address family.", m.stun_v6,
+            {{"family", "ipv6"}});
   const auto stun = [&add](const char* disposition, const core::Counter& counter) {
     add.Count("stun_requests_total", "STUN datagrams, by disposition.", counter,
               {{"disposition", disposition}});

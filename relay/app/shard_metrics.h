@@ -8,6 +8,7 @@
 #include <memory>
 #include <string_view>
 
+#include "core/obs/histogram.h"
 #include "core/obs/metrics.h"
 #include "relay/queue/drop_reason.h"
 
@@ -30,6 +31,27 @@ enum class CloseReason : std::uint8_t {
 inline constexpr std::size_t kCloseReasons = 12;
 std::string_view CloseReasonLabel(CloseReason reason);
 
+// The smoothed round-trip time to a client as TCP knows it, up to so many milliseconds;
+// the labels are derper's.
+enum class RttClass : std::uint8_t {
+  k10,
+  k20,
+  k50,
+  k100,
+  k150,
+  k250,
+  k500,
+  kMore,
+  kNotTcp,
+  kError
+};
+inline constexpr std::size_t kRttClasses = 10;
+std::string_view RttClassLabel(RttClass rtt);
+
+// Bounds of the histogram of packets per send: derper's of frames per flush.
+inline constexpr std::array<std::uint32_t, 16> kPacketsPerSend = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                                  8, 9, 10, 15, 20, 25, 50, 100};
+
 struct ShardMetrics {
   using PerKind = std::array<core::Counter, kPacketKinds>;
 
@@ -38,6 +60,7 @@ struct ShardMetrics {
   core::Gauge connections;
   core::Gauge home_connections;
   core::Gauge not_ideal_connections;
+  core::Gauge tls_connections;  // with records of our own
   core::Gauge watchers;
   core::Gauge duplicate_keys;
   core::Gauge duplicate_connections;
@@ -72,9 +95,14 @@ struct ShardMetrics {
   core::Counter stale_completions;
   core::Counter turns;
   core::Counter sends;
+  core::Histogram<kPacketsPerSend.size()> packets_per_send{kPacketsPerSend};
+  core::Gauge queue_age_us;  // of the oldest packet of a send, moving average
+  std::array<core::Counter, kRttClasses> rtt;
   DropCounters drops;
 
   core::Counter stun_success;
+  core::Counter stun_v4;  // successes, by family
+  core::Counter stun_v6;
   core::Counter stun_not_stun;
   core::Counter stun_write_error;
   core::Counter stun_read_error;

@@ -8,6 +8,7 @@
 #include "core/base/time.h"
 #include "core/io/ring.h"
 #include "relay/app/ports.h"
+#include "relay/app/shard_metrics.h"
 #include "relay/queue/send_batch.h"
 #include "relay/queue/send_queue.h"
 
@@ -56,6 +57,8 @@ struct ShardOptions {
   // been waiting for a while.
   std::uint64_t (*bytes_acknowledged)(void* context, int fd) = nullptr;
   void* bytes_acknowledged_context = nullptr;
+  // How far away the peer of a socket is; asked with every keep-alive. May be null.
+  RttClass (*rtt)(int fd) = nullptr;
 };
 
 }  // namespace ringscale::relay

@@ -26,7 +26,7 @@ void ShardCore::OnSendPacket(Connection& c, const FrameView& frame, Block* block
   if (!peers_.Holds(c.last_peer, destination)) {
     c.last_peer = peers_.Find(destination);
     if (c.last_peer == kNone) {
-      Drop(DropReason::kUnknownDest, kind);
+      Drop(DropReason::kUnknownDest, kind, frame.frame.size());
       return TellNotHere(c, destination, kind);
     }
   }
@@ -35,7 +35,7 @@ void ShardCore::OnSendPacket(Connection& c, const FrameView& frame, Block* block
     if (peer.shard == Peer::kMesh) return ForwardOut(c.key, peer, lane, packet);
     return Lend(peer, lane, frame.frame.data(), frame.frame.size(), c.key, block);
   }
-  if (peer.active == kNone) return Drop(DropReason::kDupClient, kind);
+  if (peer.active == kNone) return Drop(DropReason::kDupClient, kind, frame.frame.size());
   RewriteToRecvPacket(frame.frame.data(), c.key);
   Connection& receiver = at(peer.active);
   if (receiver.last_source != c.peer) NoteSource(receiver, c.peer);
@@ -60,7 +60,7 @@ void ShardCore::OnForwardPacket(Connection& c, const FrameView& frame, Block* bl
   const std::uint32_t index = peers_.Find(destination);
   // What another relay forwards is never forwarded again.
   if (index == kNone || peers_.at(index).shard == Peer::kMesh) {
-    Drop(DropReason::kUnknownDestOnFwd, kind);
+    Drop(DropReason::kUnknownDestOnFwd, kind, frame.frame.size());
     return TellNotHere(c, destination.raw.data(), kind);
   }
   const Peer& peer = peers_.at(index);
@@ -68,7 +68,7 @@ void ShardCore::OnForwardPacket(Connection& c, const FrameView& frame, Block* bl
       RewriteForwardToRecvPacket(frame.frame.data(), static_cast<std::uint32_t>(payload.size()));
   const std::size_t size = frame.frame.size() - kKeyBytes;
   if (peer.shard != index_) return Lend(peer, lane, rewritten, size, source, block);
-  if (peer.active == kNone) return Drop(DropReason::kDupClient, kind);
+  if (peer.active == kNone) return Drop(DropReason::kDupClient, kind, size);
   Connection& receiver = at(peer.active);
   if (!peers_.Holds(receiver.last_source, source.raw.data())) {
     const std::uint32_t known = peers_.Find(source);
@@ -110,7 +110,7 @@ void ShardCore::Lend(const Peer& peer, Lane lane, std::uint8_t* frame, std::size
                      const core::NodePublic& source, Block* block) {
   Neighbour& to = neighbours_[peer.shard];
   const PacketKind kind = KindOf(lane);
-  if (to.loans >= to.out->returns.capacity()) return Drop(DropReason::kQueueTail, kind);
+  if (to.loans >= to.out->returns.capacity()) return Drop(DropReason::kQueueTail, kind, size);
   ShardMessage message;
   message.kind = ShardMessage::Kind::kPacket;
   message.flags = static_cast<std::uint8_t>(lane);
@@ -120,7 +120,7 @@ void ShardCore::Lend(const Peer& peer, Lane lane, std::uint8_t* frame, std::size
   frame[0] = static_cast<std::uint8_t>(FrameType::kRecvPacket);
   if (block->kind == BlockKind::kReceive && pool_.receive_free() < low_buffers_) {
     Block* cell = pool_.AllocateCell(size, BlockPool::Need::kOrdinary);
-    if (cell == nullptr) return Drop(DropReason::kNoMemory, kind);
+    if (cell == nullptr) return Drop(DropReason::kNoMemory, kind, size);
     std::memcpy(cell->data, frame, size);
     metrics_.bytes_lent_by_copy.Add(size);
     frame = cell->data;
@@ -131,7 +131,7 @@ void ShardCore::Lend(const Peer& peer, Lane lane, std::uint8_t* frame, std::size
   message.packet = {frame, block};
   if (!to.out->messages.TryPush(std::move(message))) {
     pool_.Release(block);
-    return Drop(DropReason::kQueueTail, kind);
+    return Drop(DropReason::kQueueTail, kind, size);
   }
   ++to.loans;
   metrics_.packets_to_shards.Add();
@@ -143,7 +143,7 @@ void ShardCore::OnLentPacket(Neighbour& from, ShardMessage& message) {
   std::uint8_t* const data = message.packet.data;
   Block* const block = message.packet.block;
   const auto drop = [&](DropReason reason) {
-    Drop(reason, KindOf(lane));
+    Drop(reason, KindOf(lane), message.number);
     pool_.Release(block);
   };
   if (!peers_.Holds(from.last_peer, message.key.data())) {

@@ -34,6 +34,8 @@ const SendBatch* ShardCore::StartSend(Connection& c) {
     c.batch = batch;
     LinkSending(c);
     metrics_.sends.Add();
+    metrics_.packets_per_send.Observe(batch->packets(PacketKind::kDisco) +
+                                      batch->packets(PacketKind::kOther));
   }
   if (c.state != ConnectionState::kOpen) return batch;
   if (c.queue.empty()) {
@@ -57,6 +59,7 @@ SendBatch* ShardCore::BuildBatch(Connection& c) {
     return batch;
   }
   c.queue.DropExpired(now_ms_, options_.limits.queue, pool_, metrics_.drops);
+  NoteQueueAge(c.queue);
   if (c.pong_due || c.keep_alive_due) AddDueFrames(c);
   if (c.tls != nullptr) {
     if (!c.queue.empty()) return SealBatch(c);
@@ -68,6 +71,17 @@ SendBatch* ShardCore::BuildBatch(Connection& c) {
     metrics_.bytes_settled.Add(c.queue.Settle(pool_, metrics_.drops));
   }
   return SendBatch::FromQueue(c.queue, options_.limits.batch, pool_);
+}
+
+// How long the oldest packet of a send has waited: an average that forgets by a tenth
+// with every send.
+void ShardCore::NoteQueueAge(const SendQueue& queue) {
+  const Packet* oldest = queue.Front(Lane::kData);
+  if (oldest == nullptr) oldest = queue.Front(Lane::kDisco);
+  if (oldest == nullptr) return;
+  const std::int64_t age_us = std::int64_t{now_ms_ - oldest->enqueued_ms} * 1000;
+  queue_age_us_ += (age_us - queue_age_us_) / 10;
+  metrics_.queue_age_us.Set(queue_age_us_);
 }
 
 // Written at the last moment: until then a pong or a keep-alive is one bit.
@@ -168,13 +182,16 @@ void ShardCore::OnSent(Connection& c, std::int64_t result) {
   if (batch == nullptr) return;
   UnlinkSending(c);
   const bool whole = result == static_cast<std::int64_t>(batch->bytes());
+  const std::uint32_t all = batch->packets(PacketKind::kDisco) + batch->packets(PacketKind::kOther);
   for (const PacketKind kind : {PacketKind::kDisco, PacketKind::kOther}) {
     const std::uint32_t packets = batch->packets(kind);
     if (packets == 0) continue;
     if (whole) {
       metrics_.packets_sent[static_cast<std::size_t>(kind)].Add(packets);
     } else {
-      metrics_.drops.Add(DropReason::kWriteError, kind, packets);
+      // A batch knows its bytes as a whole only.
+      const std::uint64_t bytes = std::uint64_t{batch->bytes()} * packets / all;
+      metrics_.drops.Add(DropReason::kWriteError, kind, bytes, packets);
     }
   }
   if (result > 0) {

@@ -51,6 +51,7 @@ class StunPorts {
     const StunReply answer = AnswerStun(view->payload, view->Sender(), reply.payload);
     if (answer.disposition != StunDisposition::kSuccess) return metrics_.stun_not_stun.Add();
     metrics_.stun_success.Add();
+    (view->Sender().ip.is_v4() ? metrics_.stun_v4 : metrics_.stun_v6).Add();
     std::memcpy(&reply.to, view->name.data(), view->name.size());
     reply.piece = {reply.payload.data(), answer.size};
     reply.message = {};

@@ -1,7 +1,9 @@
-// How far the peer of a TCP socket has got.
+// How far the peer of a TCP socket has got, and how far away it is.
 #pragma once
 
 #include <cstdint>
+
+#include "relay/app/shard_metrics.h"
 
 namespace ringscale::relay {
 
@@ -10,5 +12,8 @@ namespace ringscale::relay {
 // looks after the client itself. Fits ShardOptions::bytes_acknowledged; `context` is not
 // used.
 std::uint64_t TcpBytesAcknowledged(void* context, int fd);
+
+// Its smoothed round-trip time.
+RttClass TcpRtt(int fd);
 
 }  // namespace ringscale::relay

@@ -41,8 +41,13 @@ constexpr std::string_view PacketKindLabel(PacketKind kind) {
 
 class DropCounters {
  public:
-  void Add(DropReason reason, PacketKind kind, std::uint64_t count = 1) {
+  // `bytes` of `count` packets: whole frames, with their headers.
+  void Add(DropReason reason, PacketKind kind, std::uint64_t bytes, std::uint64_t count = 1) {
     counters_[static_cast<std::size_t>(reason)][static_cast<std::size_t>(kind)].Add(count);
+    bytes_[static_cast<std::size_t>(reason)][static_cast<std::size_t>(kind)].Add(bytes);
+  }
+  [[nodiscard]] std::uint64_t Bytes(DropReason reason, PacketKind kind) const {
+    return bytes_[static_cast<std::size_t>(reason)][static_cast<std::size_t>(kind)].Value();
   }
   [[nodiscard]] std::uint64_t Value(DropReason reason, PacketKind kind) const {
     return counters_[static_cast<std::size_t>(reason)][static_cast<std::size_t>(kind)].Value();
@@ -56,7 +61,9 @@ class DropCounters {
   }
 
  private:
-  std::array<std::array<core::Counter, kPacketKinds>, kDropReasons> counters_;
+  using PerReason = std::array<std::array<core::Counter, kPacketKinds>, kDropReasons>;
+  PerReason counters_;
+  PerReason bytes_;
 };
 
 }  // namespace ringscale::relay

@@ -83,17 +83,18 @@ SendQueue::PushResult SendQueue::Push(Lane lane_name, const Packet& packet,
   if (lane.bytes + lane.packets * kPacketCharge + charge > limit) {
     if (lane_name == Lane::kControl) return PushResult::kOverflow;
     if (charge > limit) {
-      drops.Add(DropReason::kQueueTail, kind);
+      drops.Add(DropReason::kQueueTail, kind, packet.length);
       return PushResult::kDropped;
     }
     while (lane.bytes + lane.packets * kPacketCharge + charge > limit) {
-      pool.Release(TakeHead(lane, pool).block);
-      drops.Add(DropReason::kQueueHead, kind);
+      const Packet oldest = TakeHead(lane, pool);
+      pool.Release(oldest.block);
+      drops.Add(DropReason::kQueueHead, kind, oldest.length);
     }
   }
   if (!Append(lane, packet, pool)) {
     if (lane_name == Lane::kControl) return PushResult::kOverflow;
-    drops.Add(DropReason::kNoMemory, kind);
+    drops.Add(DropReason::kNoMemory, kind, packet.length);
     return PushResult::kDropped;
   }
   return PushResult::kQueued;
@@ -116,8 +117,8 @@ void SendQueue::DropExpired(std::uint32_t now_ms, const QueueLimits& limits, Blo
     while (lane.packets != 0) {
       const Packet& oldest = lane.head->packets()[lane.head->begin];
       if (now_ms - oldest.enqueued_ms <= limits.max_age_ms) break;
+      drops.Add(DropReason::kQueueAge, KindOf(name), oldest.length);
       pool.Release(TakeHead(lane, pool).block);
-      drops.Add(DropReason::kQueueAge, KindOf(name));
     }
   }
 }
@@ -143,7 +144,7 @@ std::uint64_t SendQueue::SettleLane(LaneState& lane, PacketKind kind, BlockPool&
       }
       if (cell == nullptr) {
         pool.Release(packet.block);
-        drops.Add(DropReason::kNoMemory, kind);
+        drops.Add(DropReason::kNoMemory, kind, packet.length);
         lane.bytes -= packet.length;
         packet.block = nullptr;
         ++lost;
@@ -204,8 +205,9 @@ void SendQueue::Clear(BlockPool& pool, DropCounters& drops, DropReason reason) {
   for (const Lane name : {Lane::kControl, Lane::kDisco, Lane::kData}) {
     LaneState& lane = At(name);
     while (lane.packets != 0) {
-      pool.Release(TakeHead(lane, pool).block);
-      if (name != Lane::kControl) drops.Add(reason, KindOf(name));
+      const Packet packet = TakeHead(lane, pool);
+      pool.Release(packet.block);
+      if (name != Lane::kControl) drops.Add(reason, KindOf(name), packet.length);
     }
   }
 }

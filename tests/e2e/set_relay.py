@@ -294,9 +294,77 @@ class Browsers(RelayLab):
         self.carries("first")
         self.assertGreaterEqual(self.relay.vars()["derp_websocket_accepts"], 1)
 
-    def test_3_no_server_no_node(self):
+    def test_3_tls_12(self):
+        """OpenSSL held to TLS 1.2 is greeted as DERP clients are."""
+        for url in (f"{self.url}/derp", "https://r1.test/derp"):
+            greeting = self.a.host.run(
+                "curl", "-sSi", "--tls-max", "1.2", "--cacert", self.ca, "--max-time", "2",
+                "--output", "-", "-H", "Upgrade: DERP", "-H", "Connection: Upgrade", url,
+                check=False, errors="replace").stdout
+            self.assertTrue(greeting.startswith("HTTP/1.1 101 "), greeting)
+            self.assertRegex(greeting, r"Derp-Public-Key: [0-9a-f]{64}")
+            self.assertIn("DERP", greeting.split("\n\n", 1)[1])
+        self.assertGreaterEqual(self.relay.vars()["derper_tls_request_version"]["1.2"], 1)
+
+    def test_4_no_server_no_node(self):
         """Verification holds for both kinds of clients."""
         for client in (self.a, self.b):
             self.server.cli("nodes", "delete", "-i", self.server.node(client.name)["id"], "--force")
         wait_until("nobody is connected to the embedded relay", lambda: self.server.metric(
             "ringscale_relay_connections") == 0, 30)
+
+
+class RawAddress(RelayLab):
+    """A relay without a name and without files: the node that it prints is one that
+    clients use, by the pin of its certificate."""
+
+    @classmethod
+    def build(cls):
+        cls.make_relays("r1")
+        server_host = cls.lab.host("srv")
+        a, b = (cls.lab.host(name) for name in ("a", "b"))
+        host = cls.hosts[0]
+        cls.relay = Relay(host, "--hostname", host.ip, "--certmode=manual").start()
+        wait_until("the relay names itself", lambda: '"CertName"' in cls.log(), 20)
+        node = next(json.loads(line) for line in cls.log().splitlines() if '"CertName"' in line)
+        path = server_host.dir / "derp.json"
+        path.write_text(json.dumps({"Regions": {"900": {
+            "RegionID": 900, "RegionCode": "raw", "RegionName": "raw", "Nodes": [node]}}}))
+        cls.node = node
+        url = f"http://{server_host.ip}:8080"
+        cls.server = Server(server_host, url, f'derp.enabled = false\nderp.paths = ["{path}"]\n')
+        cls.server.start()
+        key = cls.server.auth_key("--reusable")
+        cls.a, cls.b = (Client(host, NEW) for host in (a, b))
+        for client in (cls.a, cls.b):
+            client.host.block_udp_except_stun()
+            client.up(url, key=key)
+
+    @classmethod
+    def log(cls):
+        return (cls.hosts[0].dir / "relay.log").read_text()
+
+    def test_1_clients_take_the_pin(self):
+        self.assertEqual(self.node["HostName"], self.hosts[0].ip)
+        self.assertRegex(self.node["CertName"], "^sha256-raw:[0-9a-f]{64}$")
+        for one, other in ((self.a, self.b), (self.b, self.a)):
+            one.ping(other.ip(), "derp", timeout=60)
+        self.transfer(self.a, self.b, 1_000_000)
+        # By TLS, and one round trip earlier, for the pin leaves room for the relay's key.
+        self.assertGreaterEqual(self.relay.metric("ringscale_front_fast_starts_total"), 2)
+
+    def test_2_another_pin_is_refused(self):
+        wrong = dict(self.node, CertName="sha256-raw:" + "0" * 64)
+        path = self.server.host.dir / "derp.json"
+        path.write_text(json.dumps({"Regions": {"900": {
+            "RegionID": 900, "RegionCode": "raw", "RegionName": "raw", "Nodes": [wrong]}}}))
+        before = self.relay.metric("derp_accepts")
+        self.server.take_over()
+        wait_until("the map has the other pin", lambda: wrong["CertName"] in
+                   self.a.cli("debug", "derp-map").stdout, 30)
+        self.relay.stop()
+        self.relay.start()
+        wait_until("clients try", lambda: self.relay.metric(
+            "ringscale_front_accepted_total") > 2, 60)
+        self.assertEqual(self.relay.metric("derp_accepts"), 0)
+        self.assertGreaterEqual(before, 2)

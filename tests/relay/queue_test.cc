@@ -103,6 +103,7 @@ TEST_F(Queue, ALanesBoundIsItsOwn) {
   for (std::uint8_t i = 0; i < 9; ++i) Push(Lane::kData, i, 100);
   EXPECT_EQ(queue_.packets(Lane::kDisco), 1u);
   EXPECT_EQ(drops_.Value(DropReason::kQueueHead, PacketKind::kOther), 7u);
+  EXPECT_EQ(drops_.Bytes(DropReason::kQueueHead, PacketKind::kOther), 700u);
   EXPECT_EQ(drops_.Value(DropReason::kQueueHead, PacketKind::kDisco), 0u);
 }
 
@@ -111,6 +112,7 @@ TEST_F(Queue, APacketThatNeverFitsIsATailDrop) {
   Push(Lane::kDisco, 1, 100);
   EXPECT_EQ(Push(Lane::kData, 2, 200), SendQueue::PushResult::kDropped);
   EXPECT_EQ(Dropped(DropReason::kQueueTail), 1u);
+  EXPECT_EQ(drops_.Bytes(DropReason::kQueueTail, PacketKind::kOther), 200u);
 }
 
 TEST_F(Queue, ControlNeverDropsButOverflows) {
@@ -132,6 +134,9 @@ TEST_F(Queue, ExpiresWhatWaitedTooLong) {
   EXPECT_EQ(queue_.packets(), 4u);
   queue_.DropExpired(1201, limits_, pool_, drops_);
   EXPECT_EQ(Dropped(DropReason::kQueueAge), 2u);
+  EXPECT_EQ(drops_.Bytes(DropReason::kQueueAge, PacketKind::kOther) +
+                drops_.Bytes(DropReason::kQueueAge, PacketKind::kDisco),
+            20u);
   EXPECT_EQ(queue_.packets(Lane::kControl), 1u);
   EXPECT_EQ(Drain(Lane::kData)[0], 3);
 }

@@ -351,6 +351,13 @@ TEST_P(RelayMeshTest, AClientOverItsRateIsReadFromLater) {
   EXPECT_GE(both, soon + 40);
   EXPECT_LT(both, 80u);
   EXPECT_EQ(ReceivedAfter(receiver, core::Seconds(40)), 80u);
+  // Another connection of the same key has a bucket of its own.
+  SimClient& twin = world_->Connect(sender.key());
+  Settle();
+  for (int i = 0; i < 40; ++i) world_->SendPacket(twin, receiver.key(), packet);
+  const std::size_t third = ReceivedAfter(receiver, core::Millis(500));
+  EXPECT_GE(third, 87u);
+  EXPECT_LT(third, 120u);
   EXPECT_GE(world_->Sum([](const ShardMetrics& m) { return m.throttled.Value(); }), 1u);
 }
 

@@ -25,6 +25,7 @@
 #include "core/base/hex.h"
 #include "core/net/udp_socket.h"
 #include "relay/app/admission_set.h"
+#include "relay/app/tcp_progress.h"
 #include "relay/stun/responder.h"
 #include "tests/sim/sim_client.h"
 
@@ -241,6 +242,26 @@ class RelayServiceTest : public testing::TestWithParam<Variant> {
   RelayServiceOptions options_;
   std::unique_ptr<RelayService> service_;
 };
+
+// What the kernel says about a socket, and what it cannot.
+TEST(TcpProgressTest, KnowsTcpAndWhatIsNot) {
+  const auto [client, server] = TcpPair();
+  EXPECT_EQ(TcpBytesAcknowledged(nullptr, server.get()), 0u);
+  ASSERT_EQ(send(server.get(), "hello", 5, MSG_NOSIGNAL), 5);
+  char buffer[5];
+  ASSERT_EQ(recv(client.get(), buffer, sizeof buffer, MSG_WAITALL), 5);
+  EXPECT_LE(TcpBytesAcknowledged(nullptr, server.get()), 5u);
+  EXPECT_LE(TcpRtt(server.get()), RttClass::kMore);
+  std::array<int, 2> pair{};
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), 0);
+  const core::Fd one(pair[0]);
+  const core::Fd other(pair[1]);
+  EXPECT_EQ(TcpRtt(one.get()), RttClass::kNotTcp);
+  const std::uint64_t before = TcpBytesAcknowledged(nullptr, one.get());
+  EXPECT_GT(TcpBytesAcknowledged(nullptr, one.get()), before) << "never taken for stuck";
+  EXPECT_EQ(TcpRtt(-1), RttClass::kError);
+  EXPECT_EQ(TcpBytesAcknowledged(nullptr, -1), 0u);
+}
 
 INSTANTIATE_TEST_SUITE_P(All, RelayServiceTest,
                          testing::Values(Variant{core::io::RingKind::kUring, 1, false},

@@ -236,6 +236,22 @@ TEST_P(RelayShardTest, KeepAliveComesEverySixtyToSixtyFiveSeconds) {
   EXPECT_LT(std::max(first, second) - std::min(first, second), core::Millis(400)) << "drawn once";
 }
 
+TEST_P(RelayShardTest, EveryKeepAliveSamplesTheRoundTripTime) {
+  Start();
+  for (int i = 0; i < 4; ++i) Connect();
+  const auto sampled = [&] {
+    return world_->Sum([](const ShardMetrics& m) {
+      return m.rtt[static_cast<std::size_t>(RttClass::k20)].Value() +
+             m.rtt[static_cast<std::size_t>(RttClass::k150)].Value();
+    });
+  };
+  world_->Skip(core::Seconds(59));
+  EXPECT_EQ(sampled(), 0u);
+  world_->Skip(core::Seconds(7));
+  EXPECT_EQ(sampled(), 4u);
+  EXPECT_EQ(sampled(), world_->Sum([](const ShardMetrics& m) { return m.keep_alives.Value(); }));
+}
+
 TEST_P(RelayShardTest, UnknownFramesAreSkippedOfAnyLength) {
   Start();
   SimClient& a = Connect();
@@ -391,7 +407,7 @@ TEST_P(RelayShardTest, DuplicatesAreCounted) {
             (std::vector<std::pair<core::NodePublic, bool>>{{a1.key(), true}, {a1.key(), false}}));
 }
 
-TEST_P(RelayShardTest, WithoutAnActiveConnectionPacketsAreDuplicateDrops) {
+TEST_P(RelayShardTest, WhoeverOfADuplicateKeyLeavesSomebodyStaysActive) {
   Start();
   SimClient& b = Connect();
   SimClient& a1 = Connect();
@@ -631,6 +647,59 @@ TEST_P(RelayShardTest, OldPacketsAreDroppedFreshOnesArrive) {
   EXPECT_EQ(world_->Receive(b), RecvPacket(a.key(), Text("in flight")));
   EXPECT_EQ(world_->Receive(b), RecvPacket(a.key(), Text("fresh")));
   EXPECT_EQ(world_->Dropped(DropReason::kQueueAge), 1u);
+}
+
+TEST_P(RelayShardTest, TheTimeInQueuesIsAnAverageThatForgets) {
+  Start();
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  const auto age_ms = [&] {
+    return static_cast<double>(
+               world_->Sum([](const ShardMetrics& m) { return m.queue_age_us.Value(); })) /
+           1000;
+  };
+  for (int i = 0; i < 20; ++i) {
+    SendPacket(a, b, Text("at once"));
+    world_->Run(core::Millis(1));
+  }
+  EXPECT_LT(age_ms(), 2);
+  b.socket().window = 0;
+  SendPacket(a, b, Text("in flight"));
+  world_->Skip(core::Millis(10));
+  SendPacket(a, b, Text("waits"));
+  world_->Skip(core::Millis(500));
+  b.socket().window = 1 << 20;
+  world_->Receive(b);
+  world_->Run(core::Millis(20));
+  // A tenth of the half second that one send has waited.
+  EXPECT_GT(age_ms(), 45);
+  EXPECT_LT(age_ms(), 60);
+  for (int i = 0; i < 60; ++i) {
+    SendPacket(a, b, Text("at once"));
+    world_->Run(core::Millis(1));
+  }
+  EXPECT_LT(age_ms(), 3);
+}
+
+TEST_P(RelayShardTest, SendsAreCountedByWhatTheyCarry) {
+  Start();
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  b.socket().window = 0;
+  SendPacket(a, b, Text("in flight"));
+  world_->Run(core::Millis(5));
+  for (int i = 0; i < 12; ++i) SendPacket(a, b, Text("behind it"));
+  world_->Run(core::Millis(5));
+  b.socket().window = 1 << 20;
+  ReceiveAll(*world_, b);
+  core::HistogramValues values;
+  world_->Sum([&](const ShardMetrics& m) {
+    m.packets_per_send.AddTo(values);
+    return 0;
+  });
+  EXPECT_EQ(values.sum, 13u);
+  EXPECT_EQ(values.counts[1], 1u);   // one packet
+  EXPECT_EQ(values.counts[11], 1u);  // eleven to fifteen
 }
 
 TEST_P(RelayShardTest, DiscoOvertakesAQueueOfData) {

@@ -84,6 +84,7 @@ class RelayWorld final : public relay::PresenceListener, public relay::MeshListe
         return static_cast<RelayWorld*>(context)->net_.At(fd).acknowledged;
       };
       shard.bytes_acknowledged_context = this;
+      shard.rtt = [](int fd) { return fd % 2 == 0 ? relay::RttClass::k20 : relay::RttClass::k150; };
       shards_.push_back(std::make_unique<Shard>(shard, std::move(ring), &links_, *inboxes_[i],
                                                 *metrics_[i], now_));
     }

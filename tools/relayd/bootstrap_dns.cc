@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -44,6 +45,7 @@ struct BootstrapDns::Shared {
   std::condition_variable changed;
   bool stop = false;
   std::string body;
+  std::map<std::string, bool> resolved;  // which names have addresses
   std::thread thread;
 
   void Run() {
@@ -52,16 +54,20 @@ struct BootstrapDns::Shared {
     while (!stop) {
       lock.unlock();
       std::string text;
+      std::map<std::string, bool> found;
       core::json::Writer json(text);
       json.BeginObject();
       for (const std::string& name : names) {
+        const auto addresses = AddressesOf(name);
+        found[name] = !addresses.empty();
         json.ForeignKey(name).BeginArray();
-        for (const std::string& address : AddressesOf(name)) json.Value(address);
+        for (const std::string& address : addresses) json.Value(address);
         json.EndArray();
       }
       json.EndObject();
       lock.lock();
       body = std::move(text);
+      resolved = std::move(found);
       changed.wait_for(lock, std::chrono::nanoseconds(interval.ns), [this] { return stop; });
     }
   }
@@ -84,8 +90,16 @@ BootstrapDns::~BootstrapDns() {
   if (shared_->thread.joinable()) shared_->thread.join();
 }
 
-std::string BootstrapDns::Body() const {
+std::string BootstrapDns::Answer(const std::string& name) const {
+  stats_->requests.Add();
   const std::lock_guard lock(shared_->mutex);
+  if (!name.empty()) {
+    const auto it = shared_->resolved.find(name);
+    (it == shared_->resolved.end() ? stats_->unknown
+     : it->second                  ? stats_->hits
+                                   : stats_->misses)
+        .Add();
+  }
   return shared_->body;
 }
 

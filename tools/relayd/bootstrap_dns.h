@@ -7,8 +7,17 @@
 #include <vector>
 
 #include "core/base/time.h"
+#include "core/obs/metrics.h"
 
 namespace ringscale::relayd {
+
+// What clients asked for, as derper counts it: hits are names with addresses.
+struct BootstrapDnsStats {
+  core::SharedCounter requests;
+  core::SharedCounter hits;
+  core::SharedCounter misses;   // published names without addresses
+  core::SharedCounter unknown;  // other names
+};
 
 class BootstrapDns {
  public:
@@ -18,12 +27,15 @@ class BootstrapDns {
   BootstrapDns& operator=(const BootstrapDns&) = delete;
   ~BootstrapDns();
 
-  // The JSON object of what is known; empty without names. Any thread.
-  [[nodiscard]] std::string Body() const;
+  // To somebody who asks for that name, or for none: the JSON object of all that is
+  // known; empty without names. Any thread.
+  [[nodiscard]] std::string Answer(const std::string& name) const;
+  [[nodiscard]] const std::shared_ptr<BootstrapDnsStats>& stats() const { return stats_; }
 
  private:
   struct Shared;
   std::unique_ptr<Shared> shared_;
+  const std::shared_ptr<BootstrapDnsStats> stats_ = std::make_shared<BootstrapDnsStats>();
 };
 
 }  // namespace ringscale::relayd

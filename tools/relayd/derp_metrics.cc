@@ -2,7 +2,8 @@
 
 #include <dirent.h>
 
-#include <span>
+#include <cmath>
+#include <initializer_list>
 #include <string_view>
 #include <utility>
 
@@ -15,8 +16,12 @@ using relay::CloseReason;
 using relay::DropReason;
 using relay::PacketKind;
 using relay::ShardMetrics;
+using serverd::FrontStats;
 
 constexpr PacketKind kKinds[] = {PacketKind::kDisco, PacketKind::kOther};
+constexpr std::pair<const char*, std::size_t> kTlsLabels[] = {
+    {"1.2", static_cast<std::size_t>(core::tls::TlsVersion::kTls12)},
+    {"1.3", static_cast<std::size_t>(core::tls::TlsVersion::kTls13)}};
 
 std::int64_t OpenFiles() {
   const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir("/proc/self/fd"), closedir);
@@ -26,8 +31,7 @@ std::int64_t OpenFiles() {
   return count;
 }
 
-// One figure of derper's set "derp". Its name in Prometheus is "derp_" and the JSON
-// key without the prefix that says the kind.
+// One figure of derper's set "derp".
 struct Figure {
   std::string_view key;
   std::string_view help;
@@ -97,26 +101,38 @@ constexpr Figure kFigures[] = {
      }},
 };
 
-constexpr Figure kStun[] = {
-    {"success", "", Count<&ShardMetrics::stun_success>},
-    {"not_stun", "", Count<&ShardMetrics::stun_not_stun>},
-    {"read_error", "", Count<&ShardMetrics::stun_read_error>},
-    {"write_error", "", Count<&ShardMetrics::stun_write_error>},
-};
-
-std::string PrometheusName(std::string_view key, bool& gauge) {
-  gauge = key.starts_with("gauge_");
-  for (const std::string_view prefix : {"gauge_", "counter_"}) {
-    if (key.starts_with(prefix)) {
-      key.remove_prefix(prefix.size());
-      break;
-    }
-  }
-  return "derp_" + std::string(key);
-}
-
 std::string Text(std::string_view text) {
   return std::string(text);
+}
+
+// As derper writes a name with several labels into its JSON.
+std::string LabelsKey(const core::MetricLabels& labels) {
+  std::string key = "{";
+  for (const auto& [name, value] : labels) {
+    if (key.size() > 1) key += ',';
+    key.append(name).append("=\"").append(value).append("\"");
+  }
+  return key + "}";
+}
+
+void WriteNumber(core::json::Writer& json, double value) {
+  if (value == std::trunc(value)) {
+    json.Value(static_cast<std::int64_t>(value));
+  } else {
+    json.Value(value);
+  }
+}
+
+void WriteHistogram(core::json::Writer& json, const core::HistogramValues& values) {
+  json.BeginObject();
+  std::uint64_t count = 0;
+  for (std::size_t i = 0; i < values.counts.size(); ++i) {
+    count += values.counts[i];
+    json.ForeignKey(i < relay::kPacketsPerSend.size() ? std::to_string(relay::kPacketsPerSend[i])
+                                                      : "+Inf")
+        .Value(count);
+  }
+  json.Field("sum", values.sum).Field("count", count).EndObject();
 }
 
 }  // namespace
@@ -160,6 +176,30 @@ std::uint64_t RelayTotals::Dropped(DropReason reason, PacketKind kind) const {
   return sum;
 }
 
+std::uint64_t RelayTotals::DroppedBytes(DropReason reason, PacketKind kind) const {
+  std::uint64_t sum = 0;
+  for (const auto& shard : shards_) sum += shard->drops.Bytes(reason, kind);
+  return sum;
+}
+
+std::uint64_t RelayTotals::Rtt(relay::RttClass rtt) const {
+  std::uint64_t sum = 0;
+  for (const auto& shard : shards_) sum += shard->rtt[static_cast<std::size_t>(rtt)].Value();
+  return sum;
+}
+
+core::HistogramValues RelayTotals::PacketsPerSend() const {
+  core::HistogramValues values;
+  for (const auto& shard : shards_) shard->packets_per_send.AddTo(values);
+  return values;
+}
+
+double RelayTotals::QueueMillis() const {
+  if (shards_.empty()) return 0;
+  return static_cast<double>(Sum(&ShardMetrics::queue_age_us)) / 1000.0 /
+         static_cast<double>(shards_.size());
+}
+
 std::int64_t RelayTotals::LocalKeys() const {
   return Sum(&ShardMetrics::connections) - Sum(&ShardMetrics::duplicate_connections) +
          Sum(&ShardMetrics::duplicate_keys);
@@ -167,76 +207,206 @@ std::int64_t RelayTotals::LocalKeys() const {
 
 // --- names ---
 
-DerpMetrics::DerpMetrics(RelayTotals totals, std::string version)
-    : totals_(std::move(totals)), version_(std::move(version)) {}
+std::string DerpMetrics::Family::PrometheusName() const {
+  std::string_view name = key;
+  for (const std::string_view prefix : {"gauge_", "counter_"}) {
+    if (name.starts_with(prefix)) {
+      name.remove_prefix(prefix.size());
+      break;
+    }
+  }
+  return set.empty() ? Text(name) : Text(set) + "_" + Text(name);
+}
+
+DerpMetrics::DerpMetrics(Parts parts) : parts_(std::move(parts)) {
+  AddRelayFigures();
+  AddLabelledFigures();
+  AddProcessFigures();
+}
+
+void DerpMetrics::One(std::string_view set, std::string_view key, std::string_view help,
+                      Read read) {
+  Family family{.set = set, .key = key, .help = help};
+  family.gauge = key.starts_with("gauge_");
+  family.samples.emplace_back(core::MetricLabels{}, std::move(read));
+  families_.push_back(std::move(family));
+}
+
+void DerpMetrics::AddRelayFigures() {
+  for (const Figure& figure : kFigures) {
+    One("derp", figure.key, figure.help,
+        [this, read = figure.read] { return static_cast<double>(read(parts_.relay)); });
+  }
+  One("derp", "average_queue_duration_ms", "What the oldest packet of a send has waited.",
+      [this] { return parts_.relay.QueueMillis(); });
+  families_.back().gauge = true;
+  if (!parts_.rates) return;
+  One("derp", "rate_limit_per_client_bytes_per_second", "The receive rate of a client.",
+      [this] { return static_cast<double>(rate_.load()); });
+  families_.back().gauge = true;
+  One("derp", "rate_limit_per_client_burst_bytes", "What it may send at once.",
+      [this] { return static_cast<double>(burst_.load()); });
+  families_.back().gauge = true;
+  One("derp", "rate_limit_per_client_waited", "Times that a client had to wait for it.",
+      [this] { return static_cast<double>(parts_.relay.Sum(&ShardMetrics::throttled)); });
+}
+
+void DerpMetrics::AddLabelledFigures() {
+  const auto begin = [this](std::string_view set, std::string_view key,
+                            std::string_view help) -> auto& {
+    families_.push_back({.set = set, .key = key, .help = help});
+    families_.back().gauge = key.starts_with("gauge_");
+    return families_.back().samples;
+  };
+  auto& kinds = begin("derp", "counter_packets_received_kind", "Packets received, by kind.");
+  for (const PacketKind kind : kKinds) {
+    kinds.emplace_back(
+        core::MetricLabels{{"kind", Text(relay::PacketKindLabel(kind))}}, [this, kind] {
+          return static_cast<double>(parts_.relay.Sum(&ShardMetrics::packets_received, kind));
+        });
+  }
+  auto& rtt = begin("derp", "counter_tcp_rtt", "Round-trip times to clients, sampled.");
+  for (std::size_t i = 0; i < relay::kRttClasses; ++i) {
+    const auto rtt_class = static_cast<relay::RttClass>(i);
+    rtt.emplace_back(
+        core::MetricLabels{{"le", Text(relay::RttClassLabel(rtt_class))}},
+        [this, rtt_class] { return static_cast<double>(parts_.relay.Rtt(rtt_class)); });
+  }
+  using Dropped = std::uint64_t (RelayTotals::*)(DropReason, PacketKind) const;
+  const auto dropped = [&](std::string_view key, std::string_view help, Dropped value) {
+    auto& samples = begin("", key, help);
+    for (std::size_t i = 0; i < relay::kDropReasons; ++i) {
+      const auto reason = static_cast<DropReason>(i);
+      for (const PacketKind kind : kKinds) {
+        samples.emplace_back(core::MetricLabels{{"reason", Text(relay::DropReasonLabel(reason))},
+                                                {"kind", Text(relay::PacketKindLabel(kind))}},
+                             [this, value, reason, kind] {
+                               return static_cast<double>((parts_.relay.*value)(reason, kind));
+                             });
+      }
+    }
+  };
+  dropped("derp_packets_dropped", "Packets dropped, by reason and kind.", &RelayTotals::Dropped);
+  dropped("derp_bytes_dropped", "Bytes of their frames.", &RelayTotals::DroppedBytes);
+  const auto stun =
+      [&](std::string_view key, std::string_view help, const char* label,
+          std::initializer_list<std::pair<const char*, core::Counter ShardMetrics::*>> counters) {
+        auto& samples = begin("stun", key, help);
+        for (const auto& [value, counter] : counters) {
+          samples.emplace_back(core::MetricLabels{{label, value}}, [this, counter] {
+            return static_cast<double>(parts_.relay.Sum(counter));
+          });
+        }
+      };
+  stun("counter_requests", "STUN requests, by disposition.", "disposition",
+       {{"success", &ShardMetrics::stun_success},
+        {"not_stun", &ShardMetrics::stun_not_stun},
+        {"read_error", &ShardMetrics::stun_read_error},
+        {"write_error", &ShardMetrics::stun_write_error}});
+  stun("counter_addrfamily", "STUN answers, by family.", "family",
+       {{"ipv4", &ShardMetrics::stun_v4}, {"ipv6", &ShardMetrics::stun_v6}});
+  auto& requests = begin("", "derper_tls_request_version", "HTTPS requests, by TLS version.");
+  for (const auto& [label, version] : kTlsLabels) {
+    requests.emplace_back(core::MetricLabels{{"version", label}}, [this, i = version] {
+      return static_cast<double>(parts_.fronts->Sum(
+          [i](const FrontStats& front) { return front.requests_by_tls[i].Value(); }));
+    });
+  }
+  auto& active = begin("", "gauge_derper_tls_active_version", "DERP clients, by TLS version.");
+  for (const auto& [label, version] : kTlsLabels) {
+    active.emplace_back(core::MetricLabels{{"version", label}}, [this, i = version] {
+      const std::int64_t bridged =
+          parts_.fronts->Sum([i](const FrontStats& front) { return front.bridges[i].Value(); });
+      // Records of our own are TLS 1.3 always.
+      const bool tls13 = i == static_cast<std::size_t>(core::tls::TlsVersion::kTls13);
+      return static_cast<double>(bridged +
+                                 (tls13 ? parts_.relay.Sum(&ShardMetrics::tls_connections) : 0));
+    });
+  }
+}
+
+void DerpMetrics::AddProcessFigures() {
+  const auto fronts = [this](core::Counter FrontStats::* counter) -> Read {
+    return [this, counter] {
+      return static_cast<double>(parts_.fronts->Sum(
+          [counter](const FrontStats& front) { return (front.*counter).Value(); }));
+    };
+  };
+  One("", "derp_websocket_accepts", "Clients that came over WebSocket.",
+      fronts(&FrontStats::websocket_accepts));
+  One("tls_listener", "counter_accepted_connections", "Connections accepted.", [this] {
+    return static_cast<double>(parts_.fronts->Sum([](const FrontStats& front) {
+      return front.accepted.Value() - front.accept_limit.Value();
+    }));
+  });
+  One("tls_listener", "counter_rejected_connections", "Connections over the accept limit.",
+      fronts(&FrontStats::accept_limit));
+  const auto dns = [this](std::string_view key, core::SharedCounter BootstrapDnsStats::* counter) {
+    One("", key, "Bootstrap DNS.",
+        [this, counter] { return static_cast<double>((*parts_.bootstrap_dns.*counter).Value()); });
+  };
+  dns("counter_bootstrap_dns_requests", &BootstrapDnsStats::requests);
+  dns("counter_bootstrap_dns_published_hits", &BootstrapDnsStats::hits);
+  dns("counter_bootstrap_dns_published_misses", &BootstrapDnsStats::misses);
+  // derper takes them for questions about names that are not published yet.
+  dns("counter_bootstrap_dns_unpublished_misses", &BootstrapDnsStats::unknown);
+  One("", "process_start_unix_time", "The start, in seconds since 1970.",
+      [this] { return static_cast<double>(start_wall_.unix_ns / 1'000'000'000); });
+  families_.back().gauge = true;
+  One("", "counter_uptime_sec", "Seconds since the start.",
+      [this] { return static_cast<double>(uptime().millis() / 1000); });
+}
+
+void DerpMetrics::SetRateLimit(const relay::RateLimit& limit) {
+  rate_.store(limit.bytes_per_second);
+  burst_.store(limit.burst_bytes);
+}
 
 void DerpMetrics::Register(const std::shared_ptr<const DerpMetrics>& metrics,
                            core::MetricsRegistry& registry) {
   using Kind = core::MetricsRegistry::Kind;
-  for (const Figure& figure : kFigures) {
-    bool gauge = false;
-    std::string name = PrometheusName(figure.key, gauge);
-    registry.Add(
-        std::move(name), gauge ? Kind::kGauge : Kind::kCounter, Text(figure.help), {},
-        [metrics, read = figure.read] { return static_cast<double>(read(metrics->totals_)); });
-  }
-  for (const PacketKind kind : kKinds) {
-    const std::string label = Text(relay::PacketKindLabel(kind));
-    registry.Add(
-        "derp_packets_received_kind", Kind::kCounter, "Packets received, by kind.",
-        {{"kind", label}}, [metrics, kind] {
-          return static_cast<double>(metrics->totals_.Sum(&ShardMetrics::packets_received, kind));
-        });
-    for (std::size_t i = 0; i < relay::kDropReasons; ++i) {
-      const auto reason = static_cast<DropReason>(i);
-      registry.Add("derp_packets_dropped", Kind::kCounter, "Packets dropped, by reason and kind.",
-                   {{"reason", Text(relay::DropReasonLabel(reason))}, {"kind", label}},
-                   [metrics, reason, kind] {
-                     return static_cast<double>(metrics->totals_.Dropped(reason, kind));
-                   });
+  for (const Family& family : metrics->families_) {
+    for (const auto& [labels, read] : family.samples) {
+      registry.Add(family.PrometheusName(), family.gauge ? Kind::kGauge : Kind::kCounter,
+                   Text(family.help), labels, [metrics, &read] { return read(); });
     }
   }
-  for (const Figure& figure : kStun) {
-    registry.Add("stun_requests", Kind::kCounter, "STUN requests, by disposition.",
-                 {{"disposition", Text(figure.key)}}, [metrics, read = figure.read] {
-                   return static_cast<double>(read(metrics->totals_));
-                 });
-  }
-  registry.Add("uptime_sec", Kind::kCounter, "Seconds since the start.", {},
-               [metrics] { return static_cast<double>(metrics->uptime().millis() / 1000); });
+  registry.AddHistogram("derp_buffered_write_frames", "Packets that one send carries.",
+                        {relay::kPacketsPerSend.begin(), relay::kPacketsPerSend.end()},
+                        [metrics] { return metrics->parts_.relay.PacketsPerSend(); });
   registry.Add("version", Kind::kGauge, "The version, as a label.",
-               {{"version", metrics->version_}, {"binary", "ringscale"}}, [] { return 1.0; });
+               {{"version", metrics->parts_.version}, {"binary", "ringscale"}}, [] { return 1.0; });
 }
 
 std::string DerpMetrics::Vars() const {
   std::string text;
   core::json::Writer json(text);
   json.BeginObject();
-  json.Key("derp").BeginObject();
-  for (const Figure& figure : kFigures) json.Field(figure.key, figure.read(totals_));
-  json.Key("counter_packets_received_kind").BeginObject();
-  for (const PacketKind kind : kKinds) {
-    json.Field(relay::PacketKindLabel(kind), totals_.Sum(&ShardMetrics::packets_received, kind));
-  }
-  json.EndObject();
-  json.Field("version", version_);
-  json.EndObject();
-  json.Key("derp_packets_dropped").BeginObject();
-  for (std::size_t i = 0; i < relay::kDropReasons; ++i) {
-    const auto reason = static_cast<DropReason>(i);
-    for (const PacketKind kind : kKinds) {
-      json.ForeignKey("{reason=\"" + Text(relay::DropReasonLabel(reason)) + "\",kind=\"" +
-                      Text(relay::PacketKindLabel(kind)) + "\"}")
-          .Value(totals_.Dropped(reason, kind));
+  std::string_view set;
+  for (const Family& family : families_) {
+    if (family.set != set) {
+      if (!set.empty()) json.EndObject();
+      set = family.set;
+      if (!set.empty()) json.Key(set).BeginObject();
+      if (set == "derp") {
+        json.Field("version", parts_.version).Key("counter_buffered_write_frames");
+        WriteHistogram(json, parts_.relay.PacketsPerSend());
+      }
     }
+    json.Key(family.key);
+    if (family.samples.front().first.empty()) {
+      WriteNumber(json, family.samples.front().second());
+      continue;
+    }
+    json.BeginObject();
+    for (const auto& [labels, read] : family.samples) {
+      json.ForeignKey(labels.size() == 1 ? labels.front().second : LabelsKey(labels));
+      WriteNumber(json, read());
+    }
+    json.EndObject();
   }
-  json.EndObject();
-  json.Key("stun").BeginObject().Key("counter_requests").BeginObject();
-  for (const Figure& figure : kStun) json.Field(figure.key, figure.read(totals_));
-  json.EndObject().EndObject();
-  json.Field("process_start_unix_time", start_wall_.unix_ns / 1'000'000'000);
-  json.Field("counter_uptime_sec", uptime().millis() / 1000);
-  json.Field("version", version_);
+  if (!set.empty()) json.EndObject();
+  json.Field("version", parts_.version);
   json.EndObject();
   return text;
 }

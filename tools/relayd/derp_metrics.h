@@ -2,14 +2,21 @@
 // /debug/vars, and the same in the registry as its /debug/varz.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/time.h"
 #include "core/obs/metrics.h"
+#include "relay/app/rate_limit.h"
 #include "relay/app/shard_metrics.h"
+#include "tools/relayd/bootstrap_dns.h"
+#include "tools/serverd/front/front_stats.h"
 
 namespace ringscale::relayd {
 
@@ -27,6 +34,11 @@ class RelayTotals {
                                   relay::PacketKind kind) const;
   [[nodiscard]] std::uint64_t Closed(relay::CloseReason reason) const;
   [[nodiscard]] std::uint64_t Dropped(relay::DropReason reason, relay::PacketKind kind) const;
+  [[nodiscard]] std::uint64_t DroppedBytes(relay::DropReason reason, relay::PacketKind kind) const;
+  [[nodiscard]] std::uint64_t Rtt(relay::RttClass rtt) const;
+  [[nodiscard]] core::HistogramValues PacketsPerSend() const;
+  // What packets wait on the average of all shards, in milliseconds.
+  [[nodiscard]] double QueueMillis() const;
   // Keys that are connected here.
   [[nodiscard]] std::int64_t LocalKeys() const;
 
@@ -36,21 +48,49 @@ class RelayTotals {
 
 class DerpMetrics {
  public:
-  DerpMetrics(RelayTotals totals, std::string version);
+  struct Parts {
+    RelayTotals relay;
+    std::shared_ptr<const serverd::FrontTotals> fronts;
+    std::shared_ptr<const BootstrapDnsStats> bootstrap_dns;
+    std::string version;
+    bool rates = false;  // receive rates are configured: show them
+  };
+  explicit DerpMetrics(Parts parts);
 
   // Adds everything to the registry, which keeps this alive.
   static void Register(const std::shared_ptr<const DerpMetrics>& metrics,
                        core::MetricsRegistry& registry);
   // A JSON object.
   [[nodiscard]] std::string Vars() const;
-  [[nodiscard]] const RelayTotals& totals() const { return totals_; }
+  [[nodiscard]] const RelayTotals& totals() const { return parts_.relay; }
   [[nodiscard]] core::Duration uptime() const { return core::MonotonicNow() - start_; }
+  // The receive rate to show. Any thread.
+  void SetRateLimit(const relay::RateLimit& limit);
 
  private:
-  const RelayTotals totals_;
-  const std::string version_;
+  using Read = std::function<double()>;
+  // Figures of one name, told apart by labels.
+  struct Family {
+    std::string_view set;  // object of /debug/vars that holds it; empty: the outermost
+    std::string_view key;  // there; "gauge_" or "counter_" is no part of its other name
+    std::string_view help;
+    bool gauge = false;
+    std::vector<std::pair<core::MetricLabels, Read>> samples;
+
+    [[nodiscard]] std::string PrometheusName() const;
+  };
+
+  void One(std::string_view set, std::string_view key, std::string_view help, Read read);
+  void AddRelayFigures();
+  void AddLabelledFigures();
+  void AddProcessFigures();
+
+  const Parts parts_;
   const core::Instant start_ = core::MonotonicNow();
   const core::WallTime start_wall_ = core::WallNow();
+  std::atomic<std::uint64_t> rate_{0};
+  std::atomic<std::uint64_t> burst_{0};
+  std::vector<Family> families_;  // those of a set follow each other
 };
 
 }  // namespace ringscale::relayd

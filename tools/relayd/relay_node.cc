@@ -88,6 +88,7 @@ class RelayNode::Impl {
   void StartMesh();
   void Watch();
   void WaitForLock();
+  void SetRateLimit(const relay::RateLimit& limit);
   void Reload();
   void Stop();
   [[nodiscard]] StatusParts Status() const;
@@ -106,7 +107,7 @@ class RelayNode::Impl {
   const relay::OpenAdmission everybody_;
   std::unique_ptr<MeshDialer> mesh_;
   std::unique_ptr<relay::RelayService> relay_;
-  std::shared_ptr<const DerpMetrics> derp_metrics_;
+  std::shared_ptr<DerpMetrics> derp_metrics_;
   std::unique_ptr<ClientCheck> check_;
   std::optional<relay::LoginContext> login_;
   std::unique_ptr<BootstrapDns> bootstrap_dns_;
@@ -212,12 +213,18 @@ core::Result<> RelayNode::Impl::StartRelay() {
   auto relay = relay::RelayService::Start(options, metrics_);
   if (!relay) return core::Forward(relay);
   relay_ = std::move(*relay);
-  derp_metrics_ = std::make_shared<DerpMetrics>(RelayTotals(relay_->metrics()), version_);
+  bootstrap_dns_ = std::make_unique<BootstrapDns>(config_.relay.bootstrap_dns_names);
+  derp_metrics_ = std::make_shared<DerpMetrics>(
+      DerpMetrics::Parts{.relay = RelayTotals(relay_->metrics()),
+                         .fronts = fronts_.totals(),
+                         .bootstrap_dns = bootstrap_dns_->stats(),
+                         .version = version_,
+                         .rates = !config_.relay.rate_config.empty()});
   DerpMetrics::Register(derp_metrics_, metrics_);
   if (!config_.relay.rate_config.empty()) {
     auto limit = LoadRateConfig(config_.relay.rate_config);
     if (!limit) return core::Forward(limit);
-    relay_->SetRateLimit(*limit);
+    SetRateLimit(*limit);
   }
   auto stun = serverd::CopiesOf(sockets_.stun);
   if (!stun) return core::Forward(stun);
@@ -247,7 +254,6 @@ core::Result<> RelayNode::Impl::StartAdmission() {
 }
 
 core::Result<> RelayNode::Impl::StartFronts() {
-  bootstrap_dns_ = std::make_unique<BootstrapDns>(config_.relay.bootstrap_dns_names);
   web_ = std::make_unique<RelayWeb>(
       RelayWeb::Parts{.config = &config_,
                       .bootstrap_dns = bootstrap_dns_.get(),
@@ -384,6 +390,11 @@ StatusParts RelayNode::Impl::Status() const {
           .key = key_->PublicAs<core::NodePublic>()};
 }
 
+void RelayNode::Impl::SetRateLimit(const relay::RateLimit& limit) {
+  relay_->SetRateLimit(limit);
+  derp_metrics_->SetRateLimit(limit);
+}
+
 void RelayNode::Impl::Reload() {
   RunOn(local_->loop(), [this] {
     if (certificate_->Refresh(core::WallNow())) fronts_.SetTlsContext(certificate_->context());
@@ -395,7 +406,7 @@ void RelayNode::Impl::Reload() {
     core::LogError("relay", "receive rates not reloaded: " + limit.error().message);
     return;
   }
-  relay_->SetRateLimit(*limit);
+  SetRateLimit(*limit);
   LogInfo("relay", "receive rates reloaded", {{"bytes_per_second", limit->bytes_per_second}});
 }
 

@@ -48,11 +48,12 @@ void RelayWeb::Handle(const FrontRequest& request, HttpResponder responder) cons
   if (path == "/robots.txt") {
     response = serverd::pages::Robots();
   } else if (path == "/bootstrap-dns") {
-    response = {.status = 200,
-                .content_type = "application/json",
-                .headers = {},
-                .body = parts_.bootstrap_dns->Body(),
-                .close = true};
+    response = {
+        .status = 200,
+        .content_type = "application/json",
+        .headers = {},
+        .body = parts_.bootstrap_dns->Answer(core::http::QueryValue(request.http.query, "q")),
+        .close = true};
   } else {
     response = Home(request);
   }

@@ -33,6 +33,7 @@ core::Result<> FrontPool::Start(std::size_t count, const FrontOptions& options,
     RunOn(loop, [&] {
       front = std::make_unique<Front>(loop, shared_, options, handlers);
       front->AddMetrics(metrics);
+      totals_->Add(front->shared_stats());
     });
     const std::lock_guard lock(certificate_mutex_);
     front->SetTlsContext(certificate_);

@@ -37,6 +37,9 @@ class FrontPool {
   void SetTlsContext(std::shared_ptr<const core::tls::ServerContext> context);
   [[nodiscard]] std::shared_ptr<const core::tls::ServerContext> tls_context() const;
 
+  // Grows as fronts start (side doors are not in it).
+  [[nodiscard]] const std::shared_ptr<FrontTotals>& totals() const { return totals_; }
+
   // Stops accepting and waits until what was accepted is answered, up to `limit`.
   void Drain(core::Duration limit);
   // Ends the fronts; their threads' loops go on to take tasks until Join.
@@ -55,6 +58,7 @@ class FrontPool {
   };
 
   FrontShared shared_;
+  const std::shared_ptr<FrontTotals> totals_ = std::make_shared<FrontTotals>();
   std::vector<int> sockets_;
   std::vector<FrontThread> fronts_;
   std::vector<SideDoor> side_doors_;

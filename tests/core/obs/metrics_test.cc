@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
+
+#include "core/obs/histogram.h"
 
 namespace ringscale::core {
 namespace {
@@ -69,6 +72,27 @@ TEST(MetricsDeathTest, BadNamesStop) {
   MetricsRegistry registry;
   EXPECT_DEATH(registry.Add("1a", Kind::kGauge, "", {}, [] { return 0.0; }), "");
   EXPECT_DEATH(registry.Add("a", Kind::kGauge, "", {{"b-c", ""}}, [] { return 0.0; }), "");
+}
+
+TEST(Metrics, HistogramsAddUpAndCumulate) {
+  static constexpr std::array<std::uint32_t, 3> kBounds = {0, 2, 10};
+  Histogram<3> one(kBounds);
+  Histogram<3> other(kBounds);
+  for (const std::uint64_t value : {0, 1, 2, 2, 3, 10}) one.Observe(value);
+  other.Observe(11);
+  other.Observe(1'000'000);
+  MetricsRegistry registry;
+  for (const auto* histogram : {&one, &other}) {
+    registry.AddHistogram("sizes", "How \\ large.", {kBounds.begin(), kBounds.end()}, [histogram] {
+      HistogramValues values;
+      histogram->AddTo(values);
+      return values;
+    });
+  }
+  EXPECT_EQ(registry.Render(),
+            "# HELP sizes How \\\\ large.\n# TYPE sizes histogram\n"
+            "sizes_bucket{le=\"0\"} 1\nsizes_bucket{le=\"2\"} 4\nsizes_bucket{le=\"10\"} 6\n"
+            "sizes_bucket{le=\"+Inf\"} 8\nsizes_sum 1000029\nsizes_count 8\n");
 }
 
 TEST(Metrics, CountersCount) {

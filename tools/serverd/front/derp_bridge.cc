@@ -15,6 +15,7 @@ namespace ringscale::serverd {
 namespace {
 
 using core::http::WebSocket;
+using core::http::WebSocketClose;
 
 // Bytes that wait for one side: above it, the other one is not read.
 constexpr std::size_t kMaxQueued = 64 * 1024;
@@ -45,11 +46,11 @@ core::Result<core::Fd> DerpBridge::Start() {
   (void)core::net::ApplyTcpOptions(client_fd_, front_.options_.bridge.tcp.Options());
   client_stream_ = front_.loop_.Attach(std::move(client_.fd), *this);
   relay_stream_ = front_.loop_.Attach(std::move(ours), *this);
-  Gauge().Add(1);
+  Open().Add(1);
   return theirs;
 }
 
-core::Gauge& DerpBridge::Gauge() {
+core::Gauge& DerpBridge::Open() {
   return front_.stats_.bridges[static_cast<std::size_t>(client_.transport.tls_version())];
 }
 
@@ -74,7 +75,7 @@ void DerpBridge::FromClient(core::MutableBytes bytes) {
   };
   const auto received = client_.transport.Receive(front_.pool_, bytes, unwrap);
   if (!received || websocket_ended) return End();
-  SendControl();
+  if (!SendControl()) return Close();
   if (!client_paused_ && front_.loop_.QueuedBytes(relay_stream_) > kMaxQueued) {
     client_paused_ = true;
     front_.loop_.PauseReceive(client_stream_);
@@ -107,15 +108,16 @@ void DerpBridge::FromRelay(core::Bytes derp) {
 }
 
 // What the protocols around DERP want sent. A client that takes nothing gets no pongs.
-void DerpBridge::SendControl() {
+bool DerpBridge::SendControl() {
   std::string wire = client_.transport.TakeControlOutput();
   const bool room = front_.loop_.QueuedBytes(client_stream_) <= kMaxQueued;
   if (client_.websocket != nullptr && client_.websocket->has_output() && room) {
     const std::string frames = client_.websocket->TakeOutput();
     const std::array<std::string_view, 1> pieces{frames};
-    if (!client_.transport.Seal(front_.pool_, pieces, wire)) return Close();
+    if (!client_.transport.Seal(front_.pool_, pieces, wire)) return false;
   }
   if (!wire.empty()) front_.loop_.Send(client_stream_, std::move(wire));
+  return true;
 }
 
 // While the shard waits for the client.
@@ -142,8 +144,7 @@ void DerpBridge::OnSent(core::engine::StreamId stream) {
 void DerpBridge::OnClosed(core::engine::StreamId stream, int /*error*/) {
   const auto self = shared_from_this();
   (stream == client_stream_ ? client_stream_ : relay_stream_) = {};
-  if (client_.websocket != nullptr)
-    client_.websocket->Close(core::http::WebSocketClose::kGoingAway);
+  if (client_.websocket != nullptr) client_.websocket->Close(WebSocketClose::kGoingAway);
   End();
 }
 
@@ -151,7 +152,7 @@ void DerpBridge::OnClosed(core::engine::StreamId stream, int /*error*/) {
 // protocols have a word for it.
 void DerpBridge::End() {
   if (client_stream_ != core::engine::StreamId{}) {
-    SendControl();
+    (void)SendControl();
     std::string farewell = client_.transport.SealClose(front_.pool_);
     if (!farewell.empty()) front_.loop_.Send(client_stream_, std::move(farewell));
   }
@@ -170,7 +171,7 @@ void DerpBridge::Close() {
 void DerpBridge::Leave() {
   client_stream_ = relay_stream_ = {};
   front_.loop_.CancelTimer(watch_);
-  Gauge().Add(-1);
+  Open().Add(-1);
   front_.bridges_.erase(id_);
 }
 

@@ -64,11 +64,12 @@ class DerpBridge final : public core::engine::StreamHandler,
   void OnClosed(core::engine::StreamId stream, int error) override;
 
  private:
-  core::Gauge& Gauge();
+  // Of the bridges with its version of TLS.
+  core::Gauge& Open();
   void FromClient(core::MutableBytes bytes);
   void ToRelay(core::Bytes derp);
   void FromRelay(core::Bytes derp);
-  void SendControl();
+  [[nodiscard]] bool SendControl();
   void Watch();
   void End();
   void Leave();

@@ -6,7 +6,6 @@
 // One Front per front thread, on its loop; FrontShared is one per process.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -28,11 +27,11 @@
 #include "core/obs/metrics.h"
 #include "core/tls/aead.h"
 #include "core/tls/handshake.h"
-#include "core/tls/transport.h"
 #include "relay/app/ports.h"
 #include "relay/login/server_login.h"
 #include "tools/serverd/front/accept_rate.h"
 #include "tools/serverd/front/derp_bridge.h"
+#include "tools/serverd/front/front_stats.h"
 #include "tools/serverd/front/handshake_gate.h"
 #include "tools/serverd/front/heap_trim.h"
 #include "tools/serverd/front/source_limits.h"
@@ -142,40 +141,6 @@ struct FrontOptions {
   BridgeOptions bridge;
 };
 
-struct FrontStats {
-  core::Counter accepted;
-  core::Counter requests;  // ordinary ones
-  core::Counter handed_to_control;
-  core::Counter handed_to_relay;
-  core::Counter fast_starts;        // relay clients that knew our key
-  core::Counter websocket_accepts;  // DERP inside WebSocket
-  // Why connections ended otherwise.
-  core::Counter full;  // the bound of all connections
-  core::Counter accept_limit;
-  core::Counter source_limit;
-  core::Counter first_byte_late;
-  core::Counter head_late;
-  core::Counter preface_late;  // no first record, no ClientInfo
-  core::Counter answer_late;
-  core::Counter reader_stalled;  // did not take its answers
-  core::Counter keep_alive_over;
-  core::Counter no_certificate;  // TLS was tried, and there is none
-  core::Counter tls_failed;
-  core::Counter handshake_dropped;  // waited too long for its turn
-  core::Counter handshake_evicted;  // gave its place to a newer one
-  core::Counter bad_request;
-  core::Counter noise_failed;
-  core::Counter derp_refused;  // an answer of 4xx
-  core::Counter derp_failed;   // the login
-  core::Counter handover_failed;
-  core::Counter bridges_full;
-  core::Counter bridge_stalled;  // did not take what others sent
-  core::Counter heap_trims;
-  core::Gauge connections;
-  std::array<core::Counter, core::tls::kTlsVersions> requests_by_tls;  // all, with upgrades
-  std::array<core::Gauge, core::tls::kTlsVersions> bridges;
-};
-
 class Front {
  public:
   // On the loop's thread, as everything here except where said. All arguments by
@@ -203,6 +168,8 @@ class Front {
 
   [[nodiscard]] std::size_t connections() const { return connections_.size(); }
   [[nodiscard]] const FrontStats& stats() const { return stats_; }
+  // The same, for whoever may outlive the front.
+  [[nodiscard]] std::shared_ptr<const FrontStats> shared_stats() const { return shared_stats_; }
   // Samples ringscale_front_...; those of several fronts add up.
   void AddMetrics(core::MetricsRegistry& registry) const;
 
@@ -234,7 +201,8 @@ class Front {
   const std::optional<core::MachinePublic> noise_public_;
   std::atomic<std::shared_ptr<const core::tls::ServerContext>> tls_context_;
   core::tls::AeadPool pool_;
-  FrontStats stats_;
+  const std::shared_ptr<FrontStats> shared_stats_ = std::make_shared<FrontStats>();
+  FrontStats& stats_ = *shared_stats_;
   HandshakeGate gate_;
   HeapTrim heap_trim_;
   bool handshakes_scheduled_ = false;

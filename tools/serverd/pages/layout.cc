@@ -153,9 +153,12 @@ Page Html(const Site& site, int status, std::string_view title, std::string_view
   out += body;
   out += "\n<footer>ringscale";
   if (!site.version.empty()) out += " " + Escape(site.version);
-  out +=
-      " &middot; <a href=\"/\">How to connect</a> &middot; <a href=\"/windows\">Windows</a>"
-      " &middot; <a href=\"/apple\">Apple</a></footer>\n</main>\n<script>";
+  if (!site.server_url.empty()) {
+    out +=
+        " &middot; <a href=\"/\">How to connect</a> &middot; <a href=\"/windows\">Windows</a>"
+        " &middot; <a href=\"/apple\">Apple</a>";
+  }
+  out += "</footer>\n</main>\n<script>";
   out += kScript;
   out += "</script>\n</body>\n</html>\n";
   return page;

@@ -14,7 +14,7 @@ using Page = core::http::HttpResponse;
 // What every page says about the server that shows it.
 struct Site {
   // The base URL as this visitor reaches the server, no trailing slash. May hold
-  // a Host header that a stranger chose: pages escape it.
+  // a Host header that a stranger chose: pages escape it. Empty: nobody joins here.
   std::string server_url;
   std::string version;
 };
