@@ -326,3 +326,13 @@ def make_ca(directory, names):
         "-days", "30", "-extfile", extensions, "-out", cert)
     key.chmod(0o600)
     return ca, cert, key
+
+
+def derper_certificates(directory, name, cert, key):
+    """A folder as derper's -certdir wants it, with that certificate for that name."""
+    directory.mkdir(exist_ok=True)
+    (directory / f"{name}.crt").write_bytes(cert.read_bytes())
+    named_key = directory / f"{name}.key"
+    named_key.write_bytes(key.read_bytes())
+    named_key.chmod(0o600)
+    return directory

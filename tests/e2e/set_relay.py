@@ -8,7 +8,7 @@ import threading
 
 from case import Set
 from lab import LabError, wait_until
-from peers import CLIENTS, NEW, Client, Relay, Server, make_ca
+from peers import CLIENTS, NEW, Client, Relay, Server, derper_certificates, make_ca
 
 DERPER = CLIENTS / NEW / "derper"
 DERPPROBE = CLIENTS / NEW / "derpprobe"
@@ -49,12 +49,8 @@ class RelayLab(Set):
     @classmethod
     def derper_flags(cls, host):
         """A whole derper command line for that host."""
-        certificates = host.dir / "certs"
-        certificates.mkdir(exist_ok=True)
-        (certificates / f"{host.name}.test.crt").write_bytes(cls.cert.read_bytes())
-        key = certificates / f"{host.name}.test.key"
-        key.write_bytes(cls.key.read_bytes())
-        key.chmod(0o600)
+        certificates = derper_certificates(host.dir / "certs", f"{host.name}.test", cls.cert,
+                                           cls.key)
         return ["-hostname", f"{host.name}.test", "-certmode=manual", "-certdir", certificates,
                 "-c", host.dir / "derper.key"]
 
