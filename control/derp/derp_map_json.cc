@@ -3,12 +3,14 @@
 #include <limits>
 
 #include "control/derp/derp_map.h"
+#include "core/http/header.h"
 #include "core/json/reader.h"
 
 namespace ringscale::control {
 namespace {
 
 using core::ErrorCode;
+using core::http::EqualsIgnoreCase;
 using core::json::Value;
 
 // Reads members of one object; the first problem is kept.
@@ -62,17 +64,17 @@ core::Result<DerpNode> ReadNode(Value object, const std::string& where) {
   Reader reader(where);
   if (!object.is_object()) return core::Fail(ErrorCode::kInvalid, where + ": a node is no object");
   object.Members([&](std::string_view key, Value value) {
-    if (key == "Name") reader.Read(key, value, node.name);
-    if (key == "HostName") reader.Read(key, value, node.host_name);
-    if (key == "CertName") reader.Read(key, value, node.cert_name);
-    if (key == "IPv4") reader.Read(key, value, node.ipv4);
-    if (key == "IPv6") reader.Read(key, value, node.ipv6);
-    if (key == "STUNPort") reader.Read(key, value, node.stun_port);
-    if (key == "STUNOnly") reader.Read(key, value, node.stun_only);
-    if (key == "DERPPort") reader.Read(key, value, node.derp_port);
-    if (key == "InsecureForTests") reader.Read(key, value, node.insecure_for_tests);
-    if (key == "STUNTestIP") reader.Read(key, value, node.stun_test_ip);
-    if (key == "CanPort80") reader.Read(key, value, node.can_port_80);
+    if (EqualsIgnoreCase(key, "Name")) reader.Read(key, value, node.name);
+    if (EqualsIgnoreCase(key, "HostName")) reader.Read(key, value, node.host_name);
+    if (EqualsIgnoreCase(key, "CertName")) reader.Read(key, value, node.cert_name);
+    if (EqualsIgnoreCase(key, "IPv4")) reader.Read(key, value, node.ipv4);
+    if (EqualsIgnoreCase(key, "IPv6")) reader.Read(key, value, node.ipv6);
+    if (EqualsIgnoreCase(key, "STUNPort")) reader.Read(key, value, node.stun_port);
+    if (EqualsIgnoreCase(key, "STUNOnly")) reader.Read(key, value, node.stun_only);
+    if (EqualsIgnoreCase(key, "DERPPort")) reader.Read(key, value, node.derp_port);
+    if (EqualsIgnoreCase(key, "InsecureForTests")) reader.Read(key, value, node.insecure_for_tests);
+    if (EqualsIgnoreCase(key, "STUNTestIP")) reader.Read(key, value, node.stun_test_ip);
+    if (EqualsIgnoreCase(key, "CanPort80")) reader.Read(key, value, node.can_port_80);
     return reader.ok();
   });
   if (!reader.ok()) return core::Fail(ErrorCode::kInvalid, reader.error());
@@ -87,14 +89,15 @@ core::Result<DerpRegion> ReadRegion(Value object, std::uint32_t id, const DerpMa
   if (!object.is_object()) return core::Fail(ErrorCode::kInvalid, where + " is no object");
   std::int32_t stated = 0;
   object.Members([&](std::string_view key, Value value) {
-    if (key == "RegionID") reader.Read(key, value, stated);
-    if (key == "RegionCode") reader.Read(key, value, region.code);
-    if (key == "RegionName") reader.Read(key, value, region.name);
-    if (key == "Latitude") reader.Read(key, value, region.latitude);
-    if (key == "Longitude") reader.Read(key, value, region.longitude);
-    if (key == "Avoid") reader.Read(key, value, region.avoid);
-    if (key == "NoMeasureNoHome") reader.Read(key, value, region.no_measure_no_home);
-    if (key == "Nodes" && !value.absent()) {
+    if (EqualsIgnoreCase(key, "RegionID")) reader.Read(key, value, stated);
+    if (EqualsIgnoreCase(key, "RegionCode")) reader.Read(key, value, region.code);
+    if (EqualsIgnoreCase(key, "RegionName")) reader.Read(key, value, region.name);
+    if (EqualsIgnoreCase(key, "Latitude")) reader.Read(key, value, region.latitude);
+    if (EqualsIgnoreCase(key, "Longitude")) reader.Read(key, value, region.longitude);
+    if (EqualsIgnoreCase(key, "Avoid")) reader.Read(key, value, region.avoid);
+    if (EqualsIgnoreCase(key, "NoMeasureNoHome"))
+      reader.Read(key, value, region.no_measure_no_home);
+    if (EqualsIgnoreCase(key, "Nodes") && !value.absent()) {
       if (!value.is_array()) reader.Refuse(key, "a list");
       region.nodes.clear();
       value.Elements([&](Value element) {

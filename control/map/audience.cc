@@ -19,7 +19,7 @@ bool AppendProfile(std::string& out, const MapSource& source, UserId user) {
 }
 
 Audience::Audience(ViewerClass id, PeerIndex& index, const PolicyView& policy, Encoder& encoder)
-    : id_(id), index_(index), policy_(policy), encoder_(encoder) {
+    : id_(id), index_(index), policy_(policy), encoder_(encoder), ipv6_only_(policy.Ipv6Only(id)) {
   for (const PeerClass group : policy_.Visible(id_)) (void)index_.Group(group);
 }
 
@@ -89,13 +89,21 @@ bool Audience::has_profiles() {
 std::string_view Audience::JsonOf(Peer& peer, std::string& scratch) {
   const auto& all = policy_.Varied(id_);
   const auto varied = all.find(peer.id);
-  if (varied == all.end()) return index_.Json(peer);
+  if (varied == all.end()) return index_.Json(peer, ipv6_only_);
   scratch.clear();
   const Node* node = index_.source().FindNode(peer.id);
   if (node == nullptr) return scratch;
-  const bool exit = std::ranges::any_of(varied->second.allowed, &core::IpPrefix::IsDefaultRoute);
-  AppendPeer(scratch, *node, {index_.base_domain(), varied->second.primary, exit});
+  AppendVaried(scratch, *node, varied->second);
   return scratch;
+}
+
+void Audience::AppendVaried(std::string& out, const Node& node,
+                            const PeerRoutesView& routes) const {
+  AppendPeer(out, node,
+             {.base_domain = index_.base_domain(),
+              .primary_routes = routes.primary,
+              .exit_routes = std::ranges::any_of(routes.allowed, &core::IpPrefix::IsDefaultRoute),
+              .ipv6_only = ipv6_only_ || policy_.Ipv6Only(policy_.ClassOfPeer(node))});
 }
 
 std::string Audience::VariedPeers(NodeId viewer) {
@@ -105,8 +113,7 @@ std::string Audience::VariedPeers(NodeId viewer) {
     const Node* node = index_.source().FindNode(id);
     if (node == nullptr || id == viewer) continue;
     if (!out.empty()) out += ',';
-    const bool exit = std::ranges::any_of(routes.allowed, &core::IpPrefix::IsDefaultRoute);
-    AppendPeer(out, *node, {index_.base_domain(), routes.primary, exit});
+    AppendVaried(out, *node, routes);
   }
   return out;
 }

@@ -37,6 +37,8 @@ class Audience {
   // "{...},{...}": peers whose routes it gets otherwise than others, without `viewer`.
   [[nodiscard]] std::string VariedPeers(NodeId viewer);
   [[nodiscard]] ViewerClass id() const { return id_; }
+  // It is shown nobody's IPv4 address.
+  [[nodiscard]] bool ipv6_only() const { return ipv6_only_; }
   // The routes that its viewers were told, to see whether a policy changes them.
   void NoteVaried() { varied_ = policy_.Varied(id_); }
   [[nodiscard]] const PolicyView::VariedPeers& varied_before() const { return varied_; }
@@ -47,11 +49,13 @@ class Audience {
 
  private:
   void Refresh();
+  void AppendVaried(std::string& out, const Node& node, const PeerRoutesView& routes) const;
 
   const ViewerClass id_;
   PeerIndex& index_;
   const PolicyView& policy_;
   Encoder& encoder_;
+  const bool ipv6_only_;
   std::vector<PeerGroup*> groups_;
   std::vector<const PeerGroup*> sorted_;  // by address
   std::size_t known_groups_ = 0;

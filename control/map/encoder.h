@@ -18,6 +18,16 @@ namespace ringscale::control {
 enum class Encoding : std::uint8_t { kPlain, kZstd };
 inline constexpr std::size_t kEncodings = 2;
 
+// The ways in which a peer is written for different viewers.
+struct PeerForm {
+  Encoding encoding = Encoding::kPlain;
+  bool ipv6_only = false;  // without peers' IPv4 addresses
+  [[nodiscard]] std::size_t index() const {
+    return static_cast<std::size_t>(encoding) + (ipv6_only ? kEncodings : 0);
+  }
+};
+inline constexpr std::size_t kPeerForms = 2 * kEncodings;
+
 class Encoder {
  public:
   // Level 1: on map JSON its long-match search gives 155 bytes per peer against

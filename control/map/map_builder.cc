@@ -25,7 +25,10 @@ MapBuilder::MapBuilder(PeerIndex& index, const PolicyView& policy, Encoder& enco
 
 void MapBuilder::AppendNode(std::string& out, const Node& viewer) {
   out += "\"Node\":";
-  AppendSelf(out, viewer, {index_.base_domain(), index_.source().PrimaryRoutes(viewer.row.id)},
+  AppendSelf(out, viewer,
+             {.base_domain = index_.base_domain(),
+              .primary_routes = index_.source().PrimaryRoutes(viewer.row.id),
+              .ipv6_only = policy_.Ipv6Only(policy_.ClassOfViewer(viewer))},
              {.file_sharing = file_sharing_, .policy = &policy_});
 }
 
@@ -91,7 +94,7 @@ OutputPtr MapBuilder::LoggedOut(const core::NodePublic& node_key, const ClientKi
 }
 
 bool MapBuilder::AppendBlockInParts(MessageBuilder& message, Block& block, NodeId viewer,
-                                    Encoding encoding) {
+                                    PeerForm form) {
   const std::size_t parts = (block.members.size() + kSubBlockPeers - 1) / kSubBlockPeers;
   // The part made for this viewer: the one it is in, else the first.
   const auto own = std::find_if(block.members.begin(), block.members.end(),
@@ -104,7 +107,7 @@ bool MapBuilder::AppendBlockInParts(MessageBuilder& message, Block& block, NodeI
     const std::size_t last = std::min(first + kSubBlockPeers, block.members.size());
     for (std::size_t i = first; i < last; ++i) {
       if (i == own_index) continue;
-      const std::string& json = index_.Json(*block.members[i]);
+      const std::string& json = index_.Json(*block.members[i], form.ipv6_only);
       if (json.empty()) continue;
       if (!text.empty()) text += ',';
       text += json;
@@ -123,14 +126,14 @@ bool MapBuilder::AppendBlockInParts(MessageBuilder& message, Block& block, NodeI
     message.Text(text);
     for (std::size_t part = 0; part < parts; ++part) {
       if (part != alone && part > special) {
-        message.Shared(index_.BlockPart(block, part, encoding));
+        message.Shared(index_.BlockPart(block, part, form));
       }
     }
     return true;
   }
   message.Text(text);
   for (std::size_t part = 0; part < parts; ++part) {
-    if (part != special) message.Shared(index_.BlockPart(block, part, encoding));
+    if (part != special) message.Shared(index_.BlockPart(block, part, form));
   }
   return true;
 }
@@ -139,6 +142,7 @@ OutputPtr MapBuilder::FullMap(const Node& viewer, Audience& audience, const Clie
                               Encoding encoding, core::WallTime now,
                               const std::vector<NodeId>& forgotten) {
   const NodeId id = viewer.row.id;
+  const PeerForm form{.encoding = encoding, .ipv6_only = audience.ipv6_only()};
   MessageBuilder message(encoder_, encoding);
   message.Shared(settings_.Head(client, encoding));
   const bool shared_profiles = audience.has_profiles();
@@ -191,12 +195,12 @@ OutputPtr MapBuilder::FullMap(const Node& viewer, Audience& audience, const Clie
     return message.Take();
   }
   message.Text(",\"Peers\":[");
-  AppendBlockInParts(message, *first, id, encoding);
+  AppendBlockInParts(message, *first, id, form);
   core::SliceList pieces;
   for (const PeerGroup* group : audience.groups()) {
     for (const auto& block : group->blocks) {
       if (block.get() == first || only_viewer(*block)) continue;
-      index_.AppendBlock(*block, encoding, pieces);
+      index_.AppendBlock(*block, form, pieces);
     }
   }
   for (const core::SharedSlice& piece : pieces) message.Shared(piece);

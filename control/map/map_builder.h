@@ -52,7 +52,7 @@ class MapBuilder {
   void AppendNode(std::string& out, const Node& viewer);
   // The viewer's block (or any first block) in parts, the first without a comma
   // before it. False when it has no peer but the viewer.
-  bool AppendBlockInParts(MessageBuilder& message, Block& block, NodeId viewer, Encoding encoding);
+  bool AppendBlockInParts(MessageBuilder& message, Block& block, NodeId viewer, PeerForm form);
 
   PeerIndex& index_;
   const PolicyView& policy_;

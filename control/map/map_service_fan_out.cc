@@ -1,5 +1,6 @@
 // Ticks of the map fan-out, and what a policy change means.
 #include <algorithm>
+#include <iterator>
 
 #include "control/map/map_service_impl.h"
 
@@ -126,10 +127,18 @@ void MapServiceImpl::OnPolicyChanged() {
   }
 
   const auto old_audiences = std::exchange(audiences_, {});
+  const auto old_ipv6_only = index_.Ipv6Only();
   deltas_.clear();
   index_.Rebuild();
   const Sequence rebuilt = index_.head();
   policy_changed_ = index_.Advance();
+  // Nodes that lost or got their IPv4 address: to be told to all who see them.
+  const auto ipv6_only = index_.Ipv6Only();
+  std::vector<NodeId> differing;
+  std::ranges::set_symmetric_difference(old_ipv6_only, ipv6_only, std::back_inserter(differing));
+  for (const NodeId id : differing) {
+    if (const Node* node = source_.FindNode(id)) index_.Replace(*node);
+  }
 
   std::map<Audience*, std::vector<NodeId>> new_sets;
   for (const auto& [stream, seen] : live) {
@@ -146,7 +155,8 @@ void MapServiceImpl::OnPolicyChanged() {
     if (fresh) set->second = stream->audience_->SeenAt(rebuilt);
     const bool same_routes =
         old_audience.varied_before() == policy_.Varied(stream->audience_->id());
-    if (!lagging && same_routes && *seen == set->second) {
+    const bool same_families = old_audience.ipv6_only() == stream->audience_->ipv6_only();
+    if (!lagging && same_routes && same_families && *seen == set->second) {
       stream->position_ = rebuilt;
       continue;
     }

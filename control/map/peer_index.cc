@@ -45,7 +45,9 @@ void PeerIndex::Insert(const Node& node, Sequence at) {
   slot = std::make_unique<Peer>();
   Peer& peer = *slot;
   peer.id = node.row.id;
-  peer.group = &Group(policy_.ClassOfPeer(node));
+  const PeerClass peer_class = policy_.ClassOfPeer(node);
+  peer.group = &Group(peer_class);
+  peer.ipv6_only = policy_.Ipv6Only(peer_class);
   peer.added = at;
   Reference(peer, node.wire_user(), at);
   PlaceInBlock(peer);
@@ -102,7 +104,7 @@ void PeerIndex::Outdate(Peer& peer, std::uint16_t fields) {
   if (peer.late_fields == 0) block.late.push_back(&peer);
   peer.late_fields |= fields;
   block.patches.Forget();
-  peer.json.clear();
+  ForgetJson(peer);
   ForgetPart(peer);
 }
 
@@ -198,8 +200,13 @@ void PeerIndex::TakeFromBlock(Peer& peer) {
 }
 
 void PeerIndex::Invalidate(Peer& peer) {
-  peer.json.clear();
+  ForgetJson(peer);
   ForgetPieces(peer);
+}
+
+void PeerIndex::ForgetJson(Peer& peer) {
+  peer.json.clear();
+  peer.ipv6_json.clear();
 }
 
 void PeerIndex::ForgetPieces(const Peer& peer) {
@@ -223,41 +230,55 @@ void PeerIndex::ForgetPart(const Peer& peer) {
   block.parts[index / kSubBlockPeers].Forget();
 }
 
-const std::string& PeerIndex::Json(Peer& peer) {
-  if (peer.json.empty()) {
+const std::string& PeerIndex::Json(Peer& peer, bool ipv6_only) {
+  const bool differs = ipv6_only && !peer.ipv6_only;
+  std::string& json = differs ? peer.ipv6_json : peer.json;
+  if (json.empty()) {
     const Node* node = source_.FindNode(peer.id);
     if (node != nullptr) {
-      AppendPeer(peer.json, *node, {base_domain_, source_.PrimaryRoutes(peer.id)});
-      peer.json.shrink_to_fit();
+      AppendPeer(json, *node,
+                 {.base_domain = base_domain_,
+                  .primary_routes = source_.PrimaryRoutes(peer.id),
+                  .ipv6_only = ipv6_only || peer.ipv6_only});
+      json.shrink_to_fit();
     }
   }
-  return peer.json;
+  return json;
+}
+
+std::vector<NodeId> PeerIndex::Ipv6Only() const {
+  std::vector<NodeId> ids;
+  for (const auto& [id, peer] : peers_) {
+    if (peer->ipv6_only) ids.push_back(id);
+  }
+  std::ranges::sort(ids);
+  return ids;
 }
 
 core::SharedSlice PeerIndex::MakePiece(Block& block, std::size_t first, std::size_t last,
-                                       Encoding encoding) {
+                                       PeerForm form) {
   std::string text;
   text.reserve((last - first) * 800);
   for (std::size_t i = first; i < last; ++i) {
-    const std::string& json = Json(*block.members[i]);
+    const std::string& json = Json(*block.members[i], form.ipv6_only);
     if (json.empty()) continue;
     text += ',';
     text += json;
   }
-  return encoder_.Encode(encoding, std::move(text));
+  return encoder_.Encode(form.encoding, std::move(text));
 }
 
-void PeerIndex::AppendBlock(Block& block, Encoding encoding, core::SliceList& pieces) {
-  core::SharedSlice& form = block.whole.forms[static_cast<std::size_t>(encoding)];
+void PeerIndex::AppendBlock(Block& block, PeerForm form, core::SliceList& pieces) {
+  core::SharedSlice& whole = block.whole.forms[form.index()];
   ++block.uses;
-  if (form.owner == nullptr && block.restless && block.uses <= kRestlessUses) {
+  if (whole.owner == nullptr && block.restless && block.uses <= kRestlessUses) {
     for (std::size_t first = 0; first < block.members.size(); first += kSubBlockPeers) {
-      pieces.push_back(BlockPart(block, first / kSubBlockPeers, encoding));
+      pieces.push_back(BlockPart(block, first / kSubBlockPeers, form));
     }
     return;
   }
-  if (form.owner == nullptr) form = MakePiece(block, 0, block.members.size(), encoding);
-  pieces.push_back(form);
+  if (whole.owner == nullptr) whole = MakePiece(block, 0, block.members.size(), form);
+  pieces.push_back(whole);
 }
 
 core::SharedSlice PeerIndex::LatePatches(Block& block, Encoding encoding) {
@@ -277,14 +298,13 @@ core::SharedSlice PeerIndex::LatePatches(Block& block, Encoding encoding) {
   return form;
 }
 
-core::SharedSlice PeerIndex::BlockPart(Block& block, std::size_t part, Encoding encoding) {
-  core::SharedSlice& form = block.parts[part].forms[static_cast<std::size_t>(encoding)];
-  if (form.owner == nullptr) {
+core::SharedSlice PeerIndex::BlockPart(Block& block, std::size_t part, PeerForm form) {
+  core::SharedSlice& piece = block.parts[part].forms[form.index()];
+  if (piece.owner == nullptr) {
     const std::size_t first = part * kSubBlockPeers;
-    form =
-        MakePiece(block, first, std::min(first + kSubBlockPeers, block.members.size()), encoding);
+    piece = MakePiece(block, first, std::min(first + kSubBlockPeers, block.members.size()), form);
   }
-  return form;
+  return piece;
 }
 
 void PeerIndex::Forget(Sequence position) {

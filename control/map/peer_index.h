@@ -6,6 +6,7 @@
 // or streams.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -51,10 +52,10 @@ inline constexpr std::uint32_t kRestlessUses = 32;
 // needed and again after a member changed.
 struct Block {
   struct Piece {
-    std::array<core::SharedSlice, kEncodings> forms;  // empty = to be made
+    std::array<core::SharedSlice, kPeerForms> forms;  // empty = to be made
     void Forget() { forms = {}; }
     [[nodiscard]] bool made() const {
-      return forms[0].owner != nullptr || forms[1].owner != nullptr;
+      return std::ranges::any_of(forms, [](const auto& form) { return form.owner != nullptr; });
     }
   };
   std::vector<Peer*> members;
@@ -91,9 +92,11 @@ struct Peer {
   Sequence changed = 0;              // any change: the greatest of all
   std::array<Sequence, 8> fields{};  // by bit of Change::Field
   std::uint16_t late_fields = 0;     // while in Block::late
+  bool ipv6_only = false;            // nobody is shown its IPv4 address
   Peer* older = nullptr;             // in the order of `changed`
   Peer* newer = nullptr;
-  std::string json;  // empty = to be rendered
+  std::string json;       // empty = to be rendered
+  std::string ipv6_json;  // the same for viewers without IPv4
 };
 
 struct RemovedPeer {
@@ -134,13 +137,15 @@ class PeerIndex {
   [[nodiscard]] std::size_t group_count() const { return groups_.size(); }
   [[nodiscard]] std::size_t size() const { return peers_.size(); }
 
-  [[nodiscard]] const std::string& Json(Peer& peer);
+  [[nodiscard]] const std::string& Json(Peer& peer, bool ipv6_only);
+  // Ids of the nodes whose IPv4 address nobody is shown, sorted.
+  [[nodiscard]] std::vector<NodeId> Ipv6Only() const;
   // Appends a whole block, in one piece or in parts. It is complete only together
   // with LatePatches, sent after it.
-  void AppendBlock(Block& block, Encoding encoding, core::SliceList& pieces);
+  void AppendBlock(Block& block, PeerForm form, core::SliceList& pieces);
   // Empty (no owner) when there is nothing to patch.
   [[nodiscard]] core::SharedSlice LatePatches(Block& block, Encoding encoding);
-  [[nodiscard]] core::SharedSlice BlockPart(Block& block, std::size_t part, Encoding encoding);
+  [[nodiscard]] core::SharedSlice BlockPart(Block& block, std::size_t part, PeerForm form);
 
   // From the latest change back.
   [[nodiscard]] Peer* newest() const { return newest_; }
@@ -175,12 +180,13 @@ class PeerIndex {
   void Outdate(Peer& peer, std::uint16_t fields);
   // Its JSON and the pieces it is part of are to be made anew.
   void Invalidate(Peer& peer);
+  static void ForgetJson(Peer& peer);
   // Only the pieces: it comes, goes or moves.
   static void ForgetPieces(const Peer& peer);
   static void ForgetPart(const Peer& peer);
   static void ForgetWhole(Block& block);
   [[nodiscard]] core::SharedSlice MakePiece(Block& block, std::size_t first, std::size_t last,
-                                            Encoding encoding);
+                                            PeerForm form);
 
   const MapSource& source_;
   const PolicyView& policy_;

@@ -135,8 +135,6 @@ Checked<> DocumentReader::Read(const HuValue& root) {
       return {};
     };
   };
-  bool one_cgnat = false;
-  auto cgnat = Flag("onecgnatroute", one_cgnat);
   const std::vector<Field> fields = {
       {"groups", one(&DocumentReader::Groups)},
       {"hosts", one(&DocumentReader::Hosts)},
@@ -155,14 +153,13 @@ Checked<> DocumentReader::Read(const HuValue& root) {
       Flag("disableipv4", out_.disable_ipv4),
       {"onecgnatroute",
        [&](const HuValue& value) -> Checked<> {
-         // Also as the strings of the hosted service's documents.
-         if (value.is_string() && (value.text == "mac-always" || value.text == "mac-never")) {
-           out_.one_cgnat_route = value.text == "mac-always";
-           return {};
+         if (!value.is_string()) return WrongKind(value, "OneCGNATRoute", "a string");
+         if (value.text.empty()) return {};
+         if (value.text != "mac-always" && value.text != "mac-never") {
+           return Refuse(value.at, "OneCGNATRoute: " + Quoted(value.text) + " is not known",
+                         {"allowed: \"mac-always\", \"mac-never\", \"\""});
          }
-         if (value.is_string() && value.text.empty()) return {};
-         if (auto done = cgnat.read(value); !done) return done;
-         out_.one_cgnat_route = one_cgnat;
+         out_.one_cgnat_route = value.text == "mac-always";
          return {};
        }},
       {"derpmap", json(out_.derp_map)},

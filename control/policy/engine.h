@@ -108,7 +108,8 @@ class Engine {
   [[nodiscard]] SshAnswer SshAllows(NodeId src, NodeId dst, std::string_view user) const;
   // The node's capabilities by policy: name to JSON value.
   [[nodiscard]] std::map<std::string, std::string> Capabilities(NodeId id) const;
-  [[nodiscard]] bool HasAttribute(NodeId id, std::string_view name) const;
+  // Whether the nodes of a class go without IPv4 (disable-ipv4, disableIPv4).
+  [[nodiscard]] bool Ipv6Only(ClassId id) const;
   // The addresses of `peer` that `viewer` may know; its own when they are one.
   [[nodiscard]] std::vector<core::IpAddress> AddressesShown(NodeId viewer, NodeId peer) const;
 

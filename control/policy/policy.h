@@ -66,6 +66,12 @@ class PolicyView {
     static const VariedPeers kNone;
     return kNone;
   }
+  // Whether nodes of the class go without IPv4: nobody is shown their IPv4 address, and
+  // they are shown nobody's.
+  [[nodiscard]] virtual bool Ipv6Only(ViewerClass node_class) const {
+    static_cast<void>(node_class);
+    return false;
+  }
   // Members of the node's own CapMap beyond the baseline.
   virtual void AddSelfCapabilities(const Node& node, core::json::Writer& cap_map) const = 0;
 };

@@ -228,6 +228,10 @@ const PolicyView::VariedPeers& PolicyIndex::Varied(ViewerClass viewer) const {
   return at->second;
 }
 
+bool PolicyIndex::Ipv6Only(ViewerClass node_class) const {
+  return engine_ && node_class != kNoClass && engine_->Ipv6Only(node_class);
+}
+
 void PolicyIndex::AddSelfCapabilities(const Node& node, core::json::Writer& cap_map) const {
   if (!engine_ || engine_->Find(node.row.id) == nullptr) return;
   // What the fan-out writes anyway, and what this server does not serve yet: a client
@@ -236,6 +240,7 @@ void PolicyIndex::AddSelfCapabilities(const Node& node, core::json::Writer& cap_
                                                    "https://tailscale.com/cap/ssh",
                                                    "https://tailscale.com/cap/file-sharing",
                                                    "ssh-env-vars",
+                                                   "suggest-exit-node-ui",
                                                    "default-auto-update",
                                                    "https",
                                                    "service-host",

@@ -50,6 +50,7 @@ class PolicyIndex final : public PolicyView {
   [[nodiscard]] PolicyText SshPolicy(const Node& node) const override;
   [[nodiscard]] std::uint64_t RulesVersion(ViewerClass viewer) const override;
   [[nodiscard]] const VariedPeers& Varied(ViewerClass viewer) const override;
+  [[nodiscard]] bool Ipv6Only(ViewerClass node_class) const override;
   void AddSelfCapabilities(const Node& node, core::json::Writer& cap_map) const override;
 
  private:

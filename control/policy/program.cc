@@ -55,7 +55,9 @@ class ProgramBuilder {
     for (const auto& grant : document_.grants) AddRule(grant);
     for (const auto& rule : document_.ssh) AddSsh(rule);
     for (const auto& attribute : document_.node_attributes) {
-      out_.attributes_.push_back({&attribute, MakeSide(attribute.target, {})});
+      const bool disables_ipv4 =
+          std::ranges::find(attribute.attr, "disable-ipv4") != attribute.attr.end();
+      out_.attributes_.push_back({&attribute, MakeSide(attribute.target, {}), disables_ipv4});
     }
     Lookups();
     return {};

@@ -68,6 +68,7 @@ struct SshProgramRule {
 struct AttributeRule {
   const NodeAttribute* attribute = nullptr;
   SideId target = 0;
+  bool disables_ipv4 = false;
 };
 
 class Program {

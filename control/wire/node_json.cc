@@ -22,9 +22,10 @@ std::string Seconds(core::WallTime time) {
   return core::FormatRfc3339({seconds * kSecond});
 }
 
-std::vector<core::IpPrefix> Addresses(const Node& node) {
+std::vector<core::IpPrefix> Addresses(const Node& node, bool ipv6_only) {
   std::vector<core::IpPrefix> addresses;
-  if (node.row.ipv4.valid()) addresses.push_back(core::IpPrefix::Host(node.row.ipv4));
+  const bool v4 = !ipv6_only || !node.row.ipv6.valid();
+  if (node.row.ipv4.valid() && v4) addresses.push_back(core::IpPrefix::Host(node.row.ipv4));
   if (node.row.ipv6.valid()) addresses.push_back(core::IpPrefix::Host(node.row.ipv6));
   return addresses;
 }
@@ -41,8 +42,9 @@ void WriteEndpoints(Writer& json, const Node& node) {
   json.EndArray();
 }
 
-// The members that own and peer nodes share, from ID to PrimaryRoutes.
-void WriteIdentity(Writer& json, const Node& node, const NodeSurroundings& surroundings) {
+// The members that own and peer nodes share, from ID to PrimaryRoutes. Whether an exit
+// route is among them.
+bool WriteIdentity(Writer& json, const Node& node, const NodeSurroundings& surroundings) {
   const storage::NodeRow& row = node.row;
   json.Field("ID", row.id).Field("StableID", row.stable_id);
   json.Field("Name", NodeFqdn(row.given_name, surroundings.base_domain));
@@ -50,14 +52,14 @@ void WriteIdentity(Writer& json, const Node& node, const NodeSurroundings& surro
   json.PlainField("Key", row.node_key.text());
   if (row.expiry) json.PlainField("KeyExpiry", Seconds(*row.expiry));
   if (!row.disco_key.zero()) json.PlainField("DiscoKey", row.disco_key.text());
-  const std::vector<core::IpPrefix> addresses = Addresses(node);
+  const std::vector<core::IpPrefix> addresses = Addresses(node, surroundings.ipv6_only);
   WritePrefixes(json, "Addresses", addresses);
-  std::vector<core::IpPrefix> allowed = AllowedIps(node, surroundings.primary_routes);
-  if (!surroundings.exit_routes) std::erase_if(allowed, &core::IpPrefix::IsDefaultRoute);
+  const std::vector<core::IpPrefix> allowed = AllowedIps(node, surroundings);
   if (allowed != addresses) WritePrefixes(json, "AllowedIPs", allowed);
   if (!surroundings.primary_routes.empty()) {
     WritePrefixes(json, "PrimaryRoutes", surroundings.primary_routes);
   }
+  return std::ranges::any_of(allowed, &core::IpPrefix::IsDefaultRoute);
 }
 
 void WriteState(Writer& json, const Node& node) {
@@ -74,10 +76,11 @@ void WriteState(Writer& json, const Node& node) {
 
 }  // namespace
 
-std::vector<core::IpPrefix> AllowedIps(const Node& node,
-                                       const std::vector<core::IpPrefix>& primary_routes) {
-  std::vector<core::IpPrefix> allowed = Addresses(node);
-  allowed.insert(allowed.end(), primary_routes.begin(), primary_routes.end());
+std::vector<core::IpPrefix> AllowedIps(const Node& node, const NodeSurroundings& surroundings) {
+  std::vector<core::IpPrefix> allowed = Addresses(node, surroundings.ipv6_only);
+  allowed.insert(allowed.end(), surroundings.primary_routes.begin(),
+                 surroundings.primary_routes.end());
+  if (!surroundings.exit_routes) return allowed;
   // Every approved exit node is offered, none is elected.
   for (const core::IpPrefix& route : node.announced_routes) {
     if (!route.IsDefaultRoute()) continue;
@@ -92,9 +95,11 @@ std::vector<core::IpPrefix> AllowedIps(const Node& node,
 void AppendPeer(std::string& out, const Node& node, const NodeSurroundings& surroundings) {
   Writer json(out);
   json.BeginObject();
-  WriteIdentity(json, node, surroundings);
+  const bool exit_node = WriteIdentity(json, node, surroundings);
   if (!node.endpoints.empty()) WriteEndpoints(json, node);
   WriteState(json, node);
+  // Lets clients choose it when they are asked for the best exit node.
+  if (exit_node) json.Key("CapMap").BeginObject().Key("suggest-exit-node").Null().EndObject();
   // Also while online: some clients draw a peer without it as offline.
   if (node.row.last_seen) json.PlainField("LastSeen", Seconds(*node.row.last_seen));
   json.Field("Online", node.online);
@@ -116,6 +121,7 @@ void AppendSelf(std::string& out, const Node& node, const NodeSurroundings& surr
   json.Key("https://tailscale.com/cap/is-admin").Null();
   json.Key("https://tailscale.com/cap/ssh").Null();
   json.Key("ssh-env-vars").Null();
+  json.Key("suggest-exit-node-ui").Null();
   if (options.file_sharing) json.Key("https://tailscale.com/cap/file-sharing").Null();
   json.Key("default-auto-update").BeginArray().Value(false).EndArray();
   if (options.policy != nullptr) options.policy->AddSelfCapabilities(node, json);

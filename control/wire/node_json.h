@@ -20,6 +20,8 @@ struct NodeSurroundings {
   std::string_view base_domain;
   std::vector<core::IpPrefix> primary_routes;  // served by this node now
   bool exit_routes = true;                     // whether the viewer may use it as exit node
+  // Leaves the IPv4 address out if the node has one of IPv6.
+  bool ipv6_only = false;
 };
 
 // Node as others see it. Absent are: Machine (display only), AllowedIPs when equal
@@ -50,7 +52,7 @@ void AppendTaggedDevicesProfile(std::string& out);
 void AppendLoggedOutProfile(std::string& out);
 
 // Own addresses, then served subnet routes and approved exit routes.
-[[nodiscard]] std::vector<core::IpPrefix> AllowedIps(
-    const Node& node, const std::vector<core::IpPrefix>& primary_routes);
+[[nodiscard]] std::vector<core::IpPrefix> AllowedIps(const Node& node,
+                                                     const NodeSurroundings& surroundings);
 
 }  // namespace ringscale::control

@@ -106,6 +106,8 @@ class PolicyMapTest : public ::testing::Test {
         surroundings.exit_routes = std::ranges::any_of(
             at->second.allowed, [](const auto& route) { return route.IsDefaultRoute(); });
       }
+      surroundings.ipv6_only =
+          index.Ipv6Only(viewer_class) || index.Ipv6Only(index.ClassOfPeer(node));
       AppendPeer(json, node, surroundings);
       const Members wanted = ReadMembers(json);
       const Members& known = client.model.peers.at(id);
@@ -120,6 +122,8 @@ class PolicyMapTest : public ::testing::Test {
     for (const auto& [id, peer] : client.model.peers) {
       EXPECT_TRUE(expected.contains(id)) << client.id() << " still knows " << id;
     }
+    const bool own_ipv4 = client.model.node.at("Addresses").contains("100.64.");
+    EXPECT_NE(own_ipv4, index.Ipv6Only(viewer_class)) << client.id();
     std::string filter = "[";
     for (const auto& rule : index.PacketFilter(*viewer)) {
       filter += (filter.size() > 1 ? "," : "") + *rule;
@@ -248,9 +252,120 @@ TEST_F(PolicyMapTest, RoutesAreForThoseWhoMayUseThem) {
   EXPECT_FALSE(may_not.model.peers.at(router).contains("AllowedIPs"));
 }
 
+TEST_F(PolicyMapTest, WithoutIpv4NobodyKnowsTheAddress) {
+  const NodeId laptop = tailnet.AddNode(1).row.id;
+  const NodeId other = tailnet.AddNode(2).row.id;
+  Node& router = tailnet.AddNode(3);
+  router.row.tags = {"tag:router"};
+  const NodeId id = router.row.id;
+  Serve(id, {"10.1.0.0/16"});
+  constexpr char kAttribute[] = R"({"tagOwners":{"tag:router":[]},
+"nodeAttrs":[{"target":["tag:router"],"attr":["disable-ipv4"]}]})";
+  SetPolicy(R"({"tagOwners":{"tag:router":[]}})");
+  TestClient& mine = Open(laptop);
+  TestClient& theirs = Open(id);
+  Settle();
+  ExpectAllTold();
+  const auto v4 = [](const Members& node, const char* member) {
+    return node.contains(member) && node.at(member).contains("100.64.");
+  };
+  EXPECT_TRUE(v4(mine.model.peers.at(id), "Addresses"));
+
+  // Open streams are told of the change, and of the way back.
+  SetPolicy(kAttribute);
+  Settle();
+  ExpectAllTold();
+  EXPECT_FALSE(v4(mine.model.peers.at(id), "Addresses"));
+  EXPECT_FALSE(v4(mine.model.peers.at(id), "AllowedIPs"));
+  EXPECT_TRUE(mine.model.peers.at(id).at("AllowedIPs").contains("10.1.0.0/16")) << "routes stay";
+  EXPECT_TRUE(v4(mine.model.peers.at(other), "Addresses"));
+  EXPECT_FALSE(v4(theirs.model.node, "Addresses"));
+  EXPECT_FALSE(v4(theirs.model.peers.at(laptop), "Addresses"));
+  EXPECT_TRUE(theirs.model.node.at("CapMap").contains("disable-ipv4"));
+  EXPECT_EQ(mine.model.full_maps, 1) << "a changed peer is enough";
+
+  // A client that comes later is told the same.
+  TestClient& later = Open(other);
+  Settle();
+  ExpectAllTold();
+  EXPECT_FALSE(v4(later.model.peers.at(id), "Addresses"));
+
+  SetPolicy(R"({"tagOwners":{"tag:router":[]}})");
+  Settle();
+  ExpectAllTold();
+  EXPECT_TRUE(v4(mine.model.peers.at(id), "Addresses"));
+  EXPECT_TRUE(v4(theirs.model.node, "Addresses"));
+
+  SetPolicy(R"({"tagOwners":{"tag:router":[]},"disableIPv4":true})");
+  Settle();
+  ExpectAllTold();
+  EXPECT_FALSE(v4(mine.model.node, "Addresses"));
+  EXPECT_FALSE(v4(mine.model.peers.at(other), "Addresses"));
+}
+
+TEST_F(PolicyMapTest, ANodeWithIpv4OnlyKeepsIt) {
+  const NodeId laptop = tailnet.AddNode(1).row.id;
+  const NodeId old = tailnet.AddNode(2).row.id;
+  tailnet.At(old).row.ipv6 = {};
+  tailnet.Replaced(old);
+  SetPolicy(R"({"disableIPv4":true})");
+  TestClient& client = Open(laptop);
+  Settle();
+  EXPECT_TRUE(client.model.peers.at(old).at("Addresses").contains("100.64."));
+}
+
+TEST_F(PolicyMapTest, ExitNodesAreSuggestedToThoseWhoMayUseThem) {
+  const NodeId user = tailnet.AddNode(1).row.id;
+  const NodeId other = tailnet.AddNode(2).row.id;
+  const NodeId exit = tailnet.AddNode(3).row.id;
+  SetPolicy(R"({"grants":[{"src":["user1@"],"dst":["autogroup:internet"],"ip":["*"]},
+{"src":["user2@"],"dst":["user3@"],"ip":["22"]}]})");
+  TestClient& may = Open(user);
+  TestClient& may_not = Open(other);
+  Settle();
+  Serve(exit, {"0.0.0.0/0", "::/0"});
+  Settle();
+  ExpectAllTold();
+  EXPECT_EQ(may.model.peers.at(exit).at("CapMap"), R"({"suggest-exit-node":null})");
+  EXPECT_FALSE(may_not.model.peers.at(exit).contains("CapMap"));
+  EXPECT_TRUE(may.model.node.at("CapMap").contains("\"suggest-exit-node-ui\":null"));
+  Serve(exit, {});
+  Settle();
+  ExpectAllTold();
+}
+
+TEST_F(PolicyMapTest, SettingsOfThePolicyReachClients) {
+  const NodeId linux_node = tailnet.AddNode(1).row.id;
+  const NodeId mac = tailnet.AddNode(2).row.id;
+  tailnet.At(linux_node).os = "linux";
+  tailnet.At(mac).os = "macOS";
+  TestClient& first = Open(linux_node);
+  TestClient& second = Open(mac);
+  SetPolicy("{}");
+  Settle();
+  const auto told = [](const TestClient& client, std::string_view name) {
+    return client.model.node.at("CapMap").contains("\"" + std::string(name) + "\":null");
+  };
+  EXPECT_FALSE(told(first, "randomize-client-port"));
+  SetPolicy(R"({"randomizeClientPort":true,"OneCGNATRoute":"mac-always"})");
+  Settle();
+  for (const TestClient* client : {&first, &second}) {
+    EXPECT_TRUE(told(*client, "randomize-client-port"));
+  }
+  EXPECT_FALSE(told(first, "one-cgnat?v=true")) << "Macs only";
+  EXPECT_TRUE(told(second, "one-cgnat?v=true"));
+  SetPolicy(R"({"OneCGNATRoute":"mac-never"})");
+  Settle();
+  EXPECT_FALSE(told(first, "randomize-client-port"));
+  EXPECT_TRUE(told(second, "one-cgnat?v=false"));
+  EXPECT_FALSE(told(second, "one-cgnat?v=true"));
+}
+
 TEST_F(PolicyMapTest, AnySequenceOfChanges) {
   const std::vector<std::string> policies = {
       "",
+      R"({"tagOwners":{"tag:db":[]},"nodeAttrs":[{"target":["tag:db"],"attr":["disable-ipv4"]}]})",
+      R"({"disableIPv4":true})",
       kDatabase,
       R"({"grants":[]})",
       R"({"tagOwners":{"tag:db":[],"tag:web":[]},

@@ -67,11 +67,11 @@ TEST(NodeJson, PeerWithEverything) {
 TEST(NodeJson, ExitRoutesNeedAnnouncementAndApproval) {
   Node node = MakeNode();
   node.announced_routes = {Prefix("0.0.0.0/0"), Prefix("::/0")};
-  EXPECT_EQ(AllowedIps(node, {}).size(), 2U);
+  EXPECT_EQ(AllowedIps(node, {.base_domain = "", .primary_routes = {}}).size(), 2U);
   node.row.approved_routes = {Prefix("0.0.0.0/0"), Prefix("10.0.0.0/8"), Prefix("::/0")};
-  EXPECT_EQ(AllowedIps(node, {}).size(), 4U);
+  EXPECT_EQ(AllowedIps(node, {.base_domain = "", .primary_routes = {}}).size(), 4U);
   node.announced_routes.clear();
-  EXPECT_EQ(AllowedIps(node, {}).size(), 2U);
+  EXPECT_EQ(AllowedIps(node, {.base_domain = "", .primary_routes = {}}).size(), 2U);
 }
 
 TEST(NodeJson, WithoutMagicDnsDomainTheNameIsTheLabel) {
