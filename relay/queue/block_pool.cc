@@ -78,12 +78,15 @@ void BlockPool::Unlink(Unit* unit) {
 
 BlockPool::Unit* BlockPool::UnitFor(std::uint8_t size_class, Need need) {
   if (partial_[size_class] != nullptr) return partial_[size_class];
+  const std::size_t limit = need == Need::kEssential ? limit_units_ : ordinary_units_;
+  while (units_ - free_unit_count_ >= limit) {
+    if (!RetireSpare()) return nullptr;
+  }
   Unit* unit = free_units_;
   if (unit != nullptr) {
     free_units_ = unit->next;
     --free_unit_count_;
   } else {
-    if (units_ >= (need == Need::kEssential ? limit_units_ : ordinary_units_)) return nullptr;
     void* memory = std::aligned_alloc(kUnitBytes, kUnitBytes);
     if (memory == nullptr) return nullptr;
     unit = static_cast<Unit*>(memory);
@@ -144,13 +147,28 @@ void BlockPool::Free(Block* block) {
   if (unit->used == 0) {
     // One unit per class stays, so that a lone cell coming and going costs nothing.
     if (unit->listed && partial_[unit->size_class] == unit && unit->next == nullptr) return;
-    if (unit->listed) Unlink(unit);
-    unit->next = free_units_;
-    free_units_ = unit;
-    ++free_unit_count_;
+    Retire(unit);
   } else if (!unit->listed) {
+    Unit* spare = partial_[unit->size_class];
+    if (spare != nullptr && spare->used == 0) Retire(spare);
     Link(unit);
   }
+}
+
+void BlockPool::Retire(Unit* unit) {
+  if (unit->listed) Unlink(unit);
+  unit->next = free_units_;
+  free_units_ = unit;
+  ++free_unit_count_;
+}
+
+bool BlockPool::RetireSpare() {
+  for (Unit* unit : partial_) {
+    if (unit == nullptr || unit->used != 0) continue;
+    Retire(unit);
+    return true;
+  }
+  return false;
 }
 
 void BlockPool::Trim(std::size_t keep) {

@@ -105,6 +105,11 @@ class BlockPool {
   Unit* UnitFor(std::uint8_t size_class, Need need);
   void Link(Unit* unit);
   void Unlink(Unit* unit);
+  // From now on it can serve any size.
+  void Retire(Unit* unit);
+  // The empty unit that some class keeps; an empty one is alone in its list. False
+  // when there is none.
+  bool RetireSpare();
   static Unit* UnitOf(Block* block);
 
   std::uint16_t home_;

@@ -296,6 +296,36 @@ TEST(BlockPool, LeavesAReserveToEssentialNeeds) {
   for (Block* cell : cells) pool.Release(cell);
 }
 
+// Also after everything has been in use by the essential once.
+TEST(BlockPool, TheReserveComesBack) {
+  BlockPool pool(0, 4 << 20);
+  std::vector<Block*> cells;
+  for (const Need need : {Need::kEssential, Need::kOrdinary}) {
+    while (Block* cell = pool.AllocateCell(60000, need)) cells.push_back(cell);
+    if (need == Need::kOrdinary) break;
+    for (Block* cell : cells) pool.Release(cell);
+    cells.clear();
+  }
+  Block* essential = pool.AllocateCell(200, Need::kEssential);
+  EXPECT_NE(essential, nullptr);
+  pool.Release(essential);
+  for (Block* cell : cells) pool.Release(cell);
+}
+
+// What one size kept for its next cell serves another that has nothing.
+TEST(BlockPool, AnEmptyPoolServesEverySize) {
+  constexpr std::size_t kUnits = 8;
+  BlockPool pool(0, kUnits * BlockPool::kUnitBytes);
+  for (const std::size_t size : {200, 450, 950, 1990, 4000, 8100, 17300, 34700, 69500}) {
+    std::vector<Block*> cells;
+    while (Block* cell = pool.AllocateCell(size, Need::kOrdinary)) cells.push_back(cell);
+    EXPECT_GT(cells.size() * size, 4 * BlockPool::kUnitBytes) << size;
+    for (Block* cell : cells) pool.Release(cell);
+    EXPECT_EQ(pool.cells_in_use(), 0u);
+  }
+  EXPECT_LE(pool.reserved_bytes(), kUnits * BlockPool::kUnitBytes);
+}
+
 TEST(BlockPool, HoldsTheLargestFrame) {
   BlockPool pool(0, 4 << 20);
   Block* cell = pool.AllocateCell(kMaxPacketFrameBytes, Need::kOrdinary);

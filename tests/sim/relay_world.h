@@ -56,10 +56,11 @@ class RelayWorld final : public relay::PresenceListener, public relay::MeshListe
  public:
   using Shard = relay::RelayShard<SimRing>;
 
-  explicit RelayWorld(const WorldOptions& options)
+  // Worlds that share a clock are stepped by whoever owns it.
+  explicit RelayWorld(const WorldOptions& options, core::Instant* clock = nullptr)
       : options_(options),
         rng_(options.seed),
-        now_{core::Seconds(1000).ns},
+        now_(clock != nullptr ? *clock : own_clock_),
         aead_(core::tls::AeadPool::Engine::kOpenSsl),
         links_(options.shards, options.link_capacity),
         placement_(options.shards) {
@@ -90,15 +91,11 @@ class RelayWorld final : public relay::PresenceListener, public relay::MeshListe
     }
     running_.assign(options.shards, true);
   }
-  ~RelayWorld() override {
-    for (auto& shard : shards_) shard->Shutdown();
-  }
+  ~RelayWorld() override { Kill(); }
 
   // --- clients ---
   SimClient& Connect(const core::NodePublic& key, ConnectOptions options = {}) {
-    SimSocket& socket = net_.Open();
     relay::LoggedInClient client;
-    client.fd = core::Fd(socket.fd);
     client.key = key;
     client.remote = options.remote;
     client.can_mesh = options.can_mesh;
@@ -113,9 +110,16 @@ class RelayWorld final : public relay::PresenceListener, public relay::MeshListe
       client.tls = std::move(pair.server);
       tls = std::move(pair.client);
     }
-    Add(std::move(client));
+    SimSocket& socket = Attach(std::move(client));
     clients_.push_back(std::make_unique<SimClient>(socket, key, std::move(tls)));
     return *clients_.back();
+  }
+  // Hands over a connection whose other end the caller plays.
+  SimSocket& Attach(relay::LoggedInClient client) {
+    SimSocket& socket = net_.Open();
+    client.fd = core::Fd(socket.fd);
+    Add(std::move(client));
+    return socket;
   }
   void Add(relay::LoggedInClient client) {
     if (client.mesh_link != relay::kNoMeshLink) {
@@ -166,17 +170,29 @@ class RelayWorld final : public relay::PresenceListener, public relay::MeshListe
   }
 
   // --- time ---
-  // One turn of one shard that could run, or time moves on.
-  void Step() {
+  // One turn of one shard; false when none could run.
+  bool TryTurn() {
     for (std::size_t attempt = 0; attempt < shards_.size(); ++attempt) {
       const std::size_t at = (next_ + attempt) % shards_.size();
       if (!Runnable(at)) continue;
       next_ = at + 1 + rng_.Below(shards_.size());
       now_ = now_ + core::Micros(static_cast<std::int64_t>(1 + rng_.Below(20)));
       if (!shards_[at]->Turn([this] { return now_; })) running_[at] = false;
-      return;
+      return true;
     }
-    now_ = now_ + core::Millis(1);
+    return false;
+  }
+  // When a shard runs next although nothing happens to it. Only after TryTurn was false.
+  [[nodiscard]] core::Instant NextWake() const {
+    core::Instant next{INT64_MAX};
+    for (std::size_t i = 0; i < shards_.size(); ++i) {
+      if (running_[i]) next = std::min(next, shards_[i]->ring().sleeps_until());
+    }
+    return next;
+  }
+  // One turn of one shard that could run, or time moves on.
+  void Step() {
+    if (!TryTurn()) now_ = now_ + core::Millis(1);
   }
   void Run(core::Duration duration) {
     const core::Instant until = now_ + duration;
@@ -186,17 +202,7 @@ class RelayWorld final : public relay::PresenceListener, public relay::MeshListe
   void Skip(core::Duration duration) {
     const core::Instant until = now_ + duration;
     while (now_ < until) {
-      bool runnable = false;
-      for (std::size_t i = 0; i < shards_.size(); ++i) runnable |= Runnable(i);
-      if (runnable) {
-        Step();
-        continue;
-      }
-      core::Instant next = until;
-      for (std::size_t i = 0; i < shards_.size(); ++i) {
-        if (running_[i]) next = std::min(next, shards_[i]->ring().sleeps_until());
-      }
-      now_ = std::max(now_ + core::Micros(1), next);
+      if (!TryTurn()) now_ = std::max(now_ + core::Micros(1), std::min(until, NextWake()));
     }
   }
 
@@ -207,6 +213,12 @@ class RelayWorld final : public relay::PresenceListener, public relay::MeshListe
   }
   void Stop(core::Duration drain) {
     for (auto& inbox : inboxes_) (void)inbox->Push(relay::StopCommand{drain});
+  }
+  // The process ends without a word.
+  void Kill() {
+    running_.assign(shards_.size(), false);
+    for (auto& shard : shards_) shard->Shutdown();
+    net_.CloseAll();
   }
   [[nodiscard]] bool stopped() const {
     return std::none_of(running_.begin(), running_.end(), [](bool on) { return on; });
@@ -256,7 +268,8 @@ class RelayWorld final : public relay::PresenceListener, public relay::MeshListe
 
   const WorldOptions options_;
   Rng rng_;
-  core::Instant now_;
+  core::Instant own_clock_{core::Seconds(1000).ns};
+  core::Instant& now_;
   SimNet net_;
   core::tls::AeadPool aead_;
   relay::ShardLinks links_;

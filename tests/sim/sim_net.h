@@ -76,6 +76,10 @@ class SimNet {
     return result;
   }
   SimSocket& At(int fd) { return *sockets_.at(fd); }
+  // As the kernel does when a process ends.
+  void CloseAll() {
+    for (auto& [fd, socket] : sockets_) socket->server_closed = true;
+  }
   // After the server closed it.
   void Forget(int fd) { sockets_.erase(fd); }
   [[nodiscard]] std::size_t size() const { return sockets_.size(); }
