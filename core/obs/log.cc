@@ -1,5 +1,6 @@
 #include "core/obs/log.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -85,6 +86,7 @@ class LogWriter {
   }
 
   void Run() {
+    pthread_setname_np(pthread_self(), "log");
     for (;;) {
       {
         std::unique_lock lock(queue_mutex_);

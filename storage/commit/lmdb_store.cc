@@ -1,5 +1,6 @@
 #include "storage/commit/lmdb_store.h"
 
+#include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -168,6 +169,8 @@ class LmdbStore::Writer {
 };
 
 void LmdbStore::Writer::Run() {
+  pthread_setname_np(pthread_self(), "store");
+  // Lowering one's own priority cannot fail.
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), options_.nice);
   for (;;) {
     std::vector<Job> group = Take();

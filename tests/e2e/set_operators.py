@@ -2,11 +2,13 @@
 clients that vanish or are too old, other relays that ask about nodes, old scripts."""
 
 import json
+import pathlib
+import re
 import signal
 import sys
 
 from case import Set
-from lab import LabError, wait_until
+from lab import LabError, run, wait_until
 from peers import NEW, OLD, TOO_OLD, Client, Server, make_ca, toml
 
 
@@ -55,6 +57,105 @@ class RelayOutOfReach(Set):
         wait_until("the server is well", lambda: "relay" not in self.health())
         wait_until("the node has its relay", lambda: self.server.json(
             "nodes", "show", "-i", self.server.node("a")["id"])["relayConnected"], 60)
+
+
+class OtherCertificate(Set):
+    """A proxy in front shows another certificate than the one that the map announces."""
+
+    @classmethod
+    def build(cls):
+        host = cls.lab.host("srv")
+        _, cert, key = make_ca(host.dir / "pki", [host.ip])
+        conf = host.dir / "nginx.conf"
+        conf.write_text(f"""
+daemon off; pid {host.dir}/nginx.pid; error_log {host.dir}/nginx-error.log; worker_processes 1;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {host.dir}/n1; proxy_temp_path {host.dir}/n2;
+  fastcgi_temp_path {host.dir}/n3; uwsgi_temp_path {host.dir}/n4; scgi_temp_path {host.dir}/n5;
+  server {{ listen 443 ssl; ssl_certificate {cert}; ssl_certificate_key {key};
+            location / {{ proxy_pass http://127.0.0.1:8080; }} }}
+}}
+""")
+        host.start("nginx", "-c", conf, log="nginx.log")
+        cls.server = Server(host, f"https://{host.ip}", config=toml({
+            "": {"server_url": f"https://{host.ip}", "listen": ["127.0.0.1:8080"]},
+            "tls": {"self_signed": True}}))
+        cls.server.start()
+
+    def test_01_health_and_log_say_so(self):
+        def problems():
+            page = self.server.host.run("curl", "-sS", "http://127.0.0.1:8080/health").stdout
+            return [p for p in json.loads(page)["problems"] if "certificate" in p]
+        problem = wait_until("the probe has failed", problems)[0]
+        self.assertIn(self.server.host.ip, problem)
+        self.assertIn("clients cannot use the relay at", self.server.log_text())
+
+
+class Running(Set):
+    """A server while it runs: its threads, its certificate files, its limits."""
+
+    @classmethod
+    def build(cls):
+        host = cls.lab.host("srv")
+        cls.folder = host.dir / "pki"
+        _, cls.cert, cls.key = make_ca(cls.folder, [host.ip])
+        cls.server = Server(host, f"https://{host.ip}:8443", config=toml({
+            "": {"server_url": f"https://{host.ip}:8443", "listen": [":8443"]},
+            "tls": {"cert": str(cls.cert), "key": str(cls.key)}}))
+        cls.server.start()
+        cls.other = cls.lab.host("other")
+
+    def threads(self):
+        """{name: (nice, [CPUs])}"""
+        found = {}
+        for task in pathlib.Path(f"/proc/{self.server.process.pid}/task").iterdir():
+            fields = (task / "stat").read_text().rsplit(")", 1)[1].split()
+            cpus = re.search(r"Cpus_allowed_list:\s*(\S+)", (task / "status").read_text()).group(1)
+            found[(task / "comm").read_text().strip()] = (int(fields[16]), cpus)
+        return found
+
+    def test_01_who_goes_first(self):
+        threads = self.threads()
+        relays = [value for name, value in threads.items() if name.startswith("relay-")]
+        fronts = [value for name, value in threads.items() if name.startswith("front-")]
+        self.assertTrue(relays and fronts, threads)
+        for nice, cpus in relays:
+            self.assertTrue(cpus.isdigit(), f"a relay shard has one core: {threads}")
+            for name in ("control", "store"):
+                self.assertGreater(threads[name][0], nice, threads)
+            for front_nice, _ in fronts:
+                self.assertGreater(front_nice, nice, threads)
+        self.assertIn("log", threads)
+
+    def served(self):
+        """The serial number of the certificate that clients are shown now."""
+        shown = self.server.host.run("openssl", "s_client", "-connect", f"{self.server.host.ip}:8443",
+                                     check=False, input="").stdout
+        return run("openssl", "x509", "-noout", "-serial", input=shown).stdout
+
+    def test_02_certificate_files_change(self):
+        before = self.served()
+        make_ca(self.folder, [self.server.host.ip])
+        wait_until("the new certificate is served", lambda: self.served() != before, 90, 1)
+        now = self.served()
+        self.cert.write_text("nothing of the kind\n")
+        wait_until("health speaks of it", lambda: "certificate" in self.server.cli(
+            "health", check=False).stdout, 90, 1)
+        self.assertEqual(self.served(), now, "a bad file keeps the old certificate")
+
+    def test_03_verify_is_limited(self):
+        url = f"{self.server.url}/verify"
+        body = json.dumps({"NodePublic": "nodekey:" + "7" * 64, "Source": "203.0.113.1"})
+        codes = self.other.run("curl", "-sSk", "-d", body, "-w", "%{http_code}\n", "-o", "/dev/null",
+                               *[word for _ in range(400) for word in (url, "-o", "/dev/null")][:-2]
+                               ).stdout.split()
+        self.assertEqual(codes[0], "200")
+        self.assertIn("429", codes)
+        # Others are served.
+        self.assertEqual(self.server.host.run("curl", "-sSk", "-d", body, "-w", "%{http_code}", "-o",
+                                              "/dev/null", url).stdout, "200")
 
 
 class DerpSources(Set):
