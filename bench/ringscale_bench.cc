@@ -4,6 +4,7 @@
 #include <string>
 
 #include "bench/lib/control_bench.h"
+#include "bench/lib/tls_bench.h"
 #include "bench/relay_command.h"
 
 int main(int argc, char** argv) {
@@ -51,12 +52,31 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) command_line.append(" ").append(argv[i]);
   const auto run_relay = ringscale::bench::AddRelayCommand(app, command_line);
 
+  ringscale::bench::TlsBenchOptions tls;
+  auto* tls_command = app.add_subcommand(
+      "tls",
+      "Which transport for TLS is cheaper for the relay on this machine: its own records or\n"
+      "the kernel's. Starts a server with each in turn and says what to set.");
+  tls_command->add_option("--server", tls.server, "the program (default: ringscale beside this)");
+  tls_command->add_option("--rounds", tls.rounds, "how often each is measured")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  tls_command->add_option("--pairs", tls.pairs, "pairs of clients")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  tls_command->add_option("--bytes", tls.packet_bytes, "size of a packet")
+      ->check(CLI::Range(20, 65536))
+      ->capture_default_str();
+  tls_command->add_flag("--quiet", tls.quiet, "no progress on the terminal");
+
   CLI11_PARSE(app, argc, argv);
 
   ringscale::core::Result<> result;
   if (*control_command) {
     if (pid > 0) control.pid = pid;
     result = ringscale::bench::RunControlBench(control);
+  } else if (*tls_command) {
+    result = ringscale::bench::RunTlsBench(tls);
   } else {
     result = run_relay();
   }

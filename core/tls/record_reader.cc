@@ -7,10 +7,6 @@ namespace ringscale::core::tls {
 
 namespace {
 
-constexpr std::uint8_t kTypeAlert = 21;
-constexpr std::uint8_t kTypeHandshake = 22;
-constexpr std::uint8_t kTypeData = 23;
-
 constexpr std::uint8_t kNewSessionTicket = 4;
 constexpr std::uint8_t kKeyUpdate = 24;
 constexpr std::size_t kMessageHeader = 4;
@@ -114,7 +110,7 @@ RecordEvent OnHandshake(RecordKeys& keys, Bytes content) {
   return event;
 }
 
-RecordEvent OnContent(RecordKeys& keys, std::uint8_t type, MutableBytes content) {
+RecordEvent ByType(RecordKeys& keys, std::uint8_t type, MutableBytes content) {
   if (type == kTypeAlert) return OnAlert(content);
   if (type == kTypeHandshake) return OnHandshake(keys, content);
   if (type != kTypeData) return Fatal(Alert::kUnexpectedMessage, "unexpected record type");
@@ -138,7 +134,13 @@ RecordEvent Open(RecordKeys& keys, AeadPool& pool, Bytes header, MutableBytes bo
   while (size > 0 && body[size - 1] == 0) --size;  // padding
   if (size == 0) return Fatal(Alert::kUnexpectedMessage, "record without a content type");
 
-  RecordEvent event = OnContent(keys, body[size - 1], body.first(size - 1));
+  return RecordReader::OnContent(keys, body[size - 1], body.first(size - 1));
+}
+
+}  // namespace
+
+RecordEvent RecordReader::OnContent(RecordKeys& keys, std::uint8_t type, MutableBytes content) {
+  RecordEvent event = ByType(keys, type, content);
   if (event.kind == RecordEvent::Kind::kData) {
     keys.empty_records = 0;
     if (keys.key_updates_seen > 0) --keys.key_updates_seen;
@@ -147,8 +149,6 @@ RecordEvent Open(RecordKeys& keys, AeadPool& pool, Bytes header, MutableBytes bo
   }
   return event;
 }
-
-}  // namespace
 
 RecordEvent RecordReader::Next(RecordKeys& keys, AeadPool& pool, MutableBytes in) {
   RecordEvent event;

@@ -8,10 +8,6 @@ namespace ringscale::core::tls {
 
 namespace {
 
-constexpr std::uint8_t kTypeAlert = 21;
-constexpr std::uint8_t kTypeHandshake = 22;
-constexpr std::uint8_t kTypeData = 23;
-
 void WriteHeader(std::uint8_t* record, std::size_t plaintext) {
   record[0] = kTypeData;
   StoreBe16(record + 1, 0x0303);
@@ -125,8 +121,8 @@ bool SealRecordInPlace(RecordKeys& keys, AeadPool& pool, MutableBytes record,
 }
 
 std::size_t SealKeyUpdate(RecordKeys& keys, AeadPool& pool, MutableBytes out, bool ask_peer) {
-  const std::array<std::uint8_t, 5> message = {24, 0, 0, 1,
-                                               static_cast<std::uint8_t>(ask_peer ? 1 : 0)};
+  auto message = kKeyUpdateMessage;
+  message.back() = ask_peer ? 1 : 0;
   const std::size_t written = SealMessage(keys, pool, kTypeHandshake, message, out);
   if (written == 0 || !AdvanceTrafficSecret(keys.suite, keys.send)) return 0;
   keys.key_update_pending = false;
@@ -134,11 +130,7 @@ std::size_t SealKeyUpdate(RecordKeys& keys, AeadPool& pool, MutableBytes out, bo
 }
 
 std::size_t SealAlert(RecordKeys& keys, AeadPool& pool, Alert alert, MutableBytes out) {
-  constexpr std::uint8_t kWarning = 1;
-  constexpr std::uint8_t kFatalLevel = 2;
-  const std::array<std::uint8_t, 2> message = {
-      alert == Alert::kCloseNotify ? kWarning : kFatalLevel, static_cast<std::uint8_t>(alert)};
-  return SealMessage(keys, pool, kTypeAlert, message, out);
+  return SealMessage(keys, pool, kTypeAlert, AlertMessage(alert), out);
 }
 
 }  // namespace ringscale::core::tls

@@ -4,6 +4,7 @@
 // AeadPool of the calling thread.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -13,6 +14,11 @@
 #include "core/tls/record_keys.h"
 
 namespace ringscale::core::tls {
+
+// Content types (RFC 8446 section 5.1).
+inline constexpr std::uint8_t kTypeAlert = 21;
+inline constexpr std::uint8_t kTypeHandshake = 22;
+inline constexpr std::uint8_t kTypeData = 23;
 
 inline constexpr std::size_t kRecordHeaderSize = 5;
 // Header, inner content type and tag of a record that we seal.
@@ -47,6 +53,15 @@ enum class Alert : std::uint8_t {
   kUserCanceled = 90,
 };
 
+// The content of an alert record.
+[[nodiscard]] constexpr std::array<std::uint8_t, 2> AlertMessage(Alert alert) {
+  const std::uint8_t level = alert == Alert::kCloseNotify ? 1 : 2;  // warning, fatal
+  return {level, static_cast<std::uint8_t>(alert)};
+}
+
+// A KeyUpdate that does not ask for one in return (RFC 8446 section 4.6.3).
+inline constexpr std::array<std::uint8_t, 5> kKeyUpdateMessage = {24, 0, 0, 1, 0};
+
 struct RecordEvent {
   enum class Kind : std::uint8_t {
     kNeedMore,  // less than one record: `needed` bytes in all
@@ -71,6 +86,10 @@ class RecordReader {
   // place. Call again with the rest until kNeedMore, kClosed or kFatal. The memory
   // of a handled record is clobbered whatever the result.
   static RecordEvent Next(RecordKeys& keys, AeadPool& pool, MutableBytes in);
+
+  // The same for the content of one record that the kernel has opened; kNeedMore
+  // and `consumed` do not occur.
+  static RecordEvent OnContent(RecordKeys& keys, std::uint8_t type, MutableBytes content);
 };
 
 // --- sending ---

@@ -10,6 +10,7 @@
 #include "core/net/address.h"
 #include "core/tls/record_keys.h"
 #include "core/tls/records.h"
+#include "relay/app/kernel_transport.h"
 #include "relay/app/ports.h"
 #include "relay/queue/block.h"
 #include "relay/queue/send_batch.h"
@@ -59,7 +60,8 @@ struct Connection : core::engine::TimerNode {
   std::uint32_t generation = 0;
   SendQueue queue;
   SendBatch* batch = nullptr;                  // in flight
-  std::unique_ptr<core::tls::RecordKeys> tls;  // null = plain
+  std::unique_ptr<core::tls::RecordKeys> tls;  // null = plain, or the kernel's
+  std::unique_ptr<KernelTransport> kernel;     // until Release: the ring reads from it
   Block* partial_record = nullptr;             // ciphertext of an incomplete record
   Block* partial_frame = nullptr;              // start of an incomplete frame
   std::uint32_t partial_frame_need = 0;

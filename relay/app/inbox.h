@@ -17,6 +17,7 @@
 #include "core/crypto/keys.h"
 #include "core/io/waker.h"
 #include "relay/app/client_report.h"
+#include "relay/app/kernel_transport.h"
 #include "relay/app/ports.h"
 #include "relay/app/rate_limit.h"
 
@@ -25,6 +26,7 @@ namespace ringscale::relay {
 struct AddClientCommand {
   LoggedInClient client;
   std::uint32_t epoch = 0;  // of its key's placement
+  KernelMove kernel = {};
 };
 struct CloseKeyCommand {
   core::NodePublic key;

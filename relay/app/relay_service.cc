@@ -42,6 +42,7 @@ class RelayService::Impl {
   Impl(const RelayServiceOptions& options, std::uint16_t shards, core::io::RingKind kind)
       : options_(options),
         kind_(kind),
+        kernel_tls_(MakeKernelTlsPlan(options.tls, options.tls_calls)),
         links_(shards),
         placement_(shards),
         all_turned_(shards),
@@ -79,6 +80,7 @@ class RelayService::Impl {
 
   const RelayServiceOptions options_;
   const core::io::RingKind kind_;
+  const KernelTlsPlan kernel_tls_;
   ShardLinks links_;
   KeyPlacement placement_;
   std::vector<std::unique_ptr<Slot>> slots_;
@@ -185,15 +187,15 @@ void RelayService::Impl::Add(LoggedInClient client) {
   if (const auto applied = core::net::ApplyTcpOptions(fd, options_.tcp.Options()); !applied) {
     core::LogDebug("relay", "socket options refused", {{"error", applied.error().message}});
   }
-
   if (client.mesh_link != kNoMeshLink) return AddLink(std::move(client));
+  KernelMove kernel = MoveToKernel(client, kernel_tls_);
   const core::NodePublic key = client.key;
   const core::SocketAddress remote = client.remote;
   // A mesh peer was let in by its mesh key.
   const bool ask = options_.admission != nullptr && !client.can_mesh;
   const KeyPlacement::Place place = placement_.Acquire(key);
   Inbox& inbox = slots_[place.shard]->inbox;
-  if (!inbox.Push(AddClientCommand{std::move(client), place.epoch})) {
+  if (!inbox.Push(AddClientCommand{std::move(client), place.epoch, std::move(kernel)})) {
     placement_.Release(key);
     core::LogWarn("relay", "client refused: the shard is behind", {{"shard", place.shard}});
     return;

@@ -14,8 +14,10 @@
 #include "core/crypto/keys.h"
 #include "core/io/probe.h"
 #include "core/obs/metrics.h"
+#include "core/tls/kernel_tls.h"
 #include "relay/app/client_report.h"
 #include "relay/app/client_tcp.h"
+#include "relay/app/kernel_transport.h"
 #include "relay/app/ports.h"
 #include "relay/app/rate_limit.h"
 #include "relay/app/shard_metrics.h"
@@ -28,6 +30,9 @@ struct RelayServiceOptions {
   bool pin_threads = true;
   // Unset: io_uring where the machine allows it, else epoll.
   std::optional<core::io::RingKind> ring_kind;
+  // Who makes the TLS records; said in the log at start.
+  TlsTransport tls = TlsTransport::kAuto;
+  core::tls::SocketOptionCalls tls_calls;
   core::io::RingOptions ring;
   ShardLimits limits;  // per shard
   ShardTimes times;

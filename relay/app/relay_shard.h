@@ -81,6 +81,7 @@ class RelayShard {
   void ResumeStalled();
   void ResumeThrottled();
   void Receive(Connection& connection);
+  void Send(Connection& connection, const SendBatch& batch);
   [[nodiscard]] bool Stopped(core::Instant now);
   void CloseFd(int fd) {
     if constexpr (requires(Ring& r) { r.Close(fd); }) {

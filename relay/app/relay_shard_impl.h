@@ -81,7 +81,7 @@ void RelayShard<Ring>::TakeCommands() {
 template <core::io::RingLike Ring>
 void RelayShard<Ring>::OnAddClient(AddClientCommand& command) {
   LoggedInClient& client = command.client;
-  const std::uint32_t slot = core_.Open(client, command.epoch);
+  const std::uint32_t slot = core_.Open(client, command.epoch, std::move(command.kernel));
   const int fd = client.fd.Release();
   if (slot == ShardCore::kNone) return CloseFd(fd);
   Connection& connection = core_.at(slot);
@@ -140,6 +140,8 @@ void RelayShard<Ring>::OnReceiveCompletion(const core::io::Completion& completio
     stalled_.push_back({connection->slot, connection->generation});
   } else if (completion.result > 0 || completion.result == -ECANCELED) {
     Receive(*connection);
+  } else if (completion.result < 0 && connection->kernel != nullptr) {
+    if (core_.OnKernelReceiveError(*connection, -completion.result)) Receive(*connection);
   } else {
     core_.OnReceiveEnded(*connection, -completion.result);
   }
@@ -149,6 +151,9 @@ template <core::io::RingLike Ring>
 void RelayShard<Ring>::OnSendCompletion(const core::io::Completion& completion) {
   Connection* connection = core_.Get(completion.token.slot(), completion.token.generation());
   if (connection == nullptr) return core_.metrics().stale_completions.Add();
+  if (connection->kernel != nullptr && core_.ContinueSend(*connection, completion.result)) {
+    return Send(*connection, *connection->batch);
+  }
   core_.OnSent(*connection, completion.result);
   if (connection->state == ConnectionState::kClosing) FinishIfIdle(*connection);
 }
@@ -187,10 +192,18 @@ template <core::io::RingLike Ring>
 void RelayShard<Ring>::StartSends() {
   for (const std::uint32_t slot : core_.TakeDirty()) {
     Connection& connection = core_.at(slot);
-    if (const SendBatch* batch = core_.StartSend(connection)) {
-      ring_->Send(connection.fd, batch->pieces(), batch->count(),
-                  core::io::Token(kSend, slot, connection.generation));
-    }
+    if (const SendBatch* batch = core_.StartSend(connection)) Send(connection, *batch);
+  }
+}
+
+template <core::io::RingLike Ring>
+void RelayShard<Ring>::Send(Connection& connection, const SendBatch& batch) {
+  const core::io::Token token(kSend, connection.slot, connection.generation);
+  if (connection.kernel != nullptr) {
+    // Without the flag that makes the kernel finish short sends: its TLS refuses it.
+    ring_->SendMessage(connection.fd, connection.kernel->Message(batch), token);
+  } else {
+    ring_->Send(connection.fd, batch.pieces(), batch.count(), token);
   }
 }
 

@@ -89,9 +89,11 @@ Connection* ShardCore::Allocate() {
   return connection;
 }
 
-std::uint32_t ShardCore::Open(LoggedInClient& client, std::uint32_t epoch) {
+std::uint32_t ShardCore::Open(LoggedInClient& client, std::uint32_t epoch, KernelMove kernel) {
   if (client.mesh_link != kNoMeshLink) return OpenLink(client);
-  Connection* connection = Allocate();
+  metrics_.kernel_tls_refused[static_cast<std::size_t>(kernel.refusal)].Add();
+  const bool broken = kernel.refusal == core::tls::KernelTlsRefusal::kBroken;
+  Connection* connection = broken ? nullptr : Allocate();
   if (connection == nullptr) {
     metrics_.refused.Add();
     if (options_.placement != nullptr) options_.placement->Release(client.key);
@@ -102,6 +104,7 @@ std::uint32_t ShardCore::Open(LoggedInClient& client, std::uint32_t epoch) {
   c.fd = client.fd.get();
   c.remote = client.remote;
   c.tls = std::move(client.tls);
+  c.kernel = std::move(kernel.transport);
   c.can_mesh = client.can_mesh;
   c.is_prober = client.is_prober;
   c.not_ideal = client.not_ideal;
@@ -111,8 +114,10 @@ std::uint32_t ShardCore::Open(LoggedInClient& client, std::uint32_t epoch) {
   c.tokens_at = now_;
   ++open_;
   metrics_.accepts.Add();
-  c.over_tls = c.tls != nullptr;
+  c.over_tls = c.tls != nullptr || c.kernel != nullptr;
   if (c.over_tls) metrics_.tls_connections.Add(1);
+  if (c.tls != nullptr) metrics_.tls_in_user_space.Add();
+  if (c.kernel != nullptr) metrics_.tls_in_kernel.Add();
   if (c.not_ideal) metrics_.not_ideal_connections.Add(1);
 
   const PeerTable::Joined joined = peers_.Join(c.key, c.slot, epoch);
@@ -132,27 +137,9 @@ std::uint32_t ShardCore::Open(LoggedInClient& client, std::uint32_t epoch) {
   if (!client.server_info.empty()) {
     SendControl(c, client.server_info.data(), client.server_info.size());
   }
-  FeedHandedOver(c, client);
+  FeedCopy(c, client.plaintext, false);
+  FeedCopy(c, client.ciphertext, true);
   return c.slot;
-}
-
-// What came with the hand-over is copied to cells and handled like any bytes.
-void ShardCore::FeedHandedOver(Connection& c, LoggedInClient& client) {
-  const auto feed = [this, &c](std::vector<std::uint8_t>& bytes, bool records) {
-    std::size_t done = 0;
-    while (done < bytes.size() && c.state == ConnectionState::kOpen) {
-      const std::size_t size = std::min<std::size_t>(bytes.size() - done, 16384);
-      Block* cell = pool_.AllocateCell(size, BlockPool::Need::kEssential);
-      if (cell == nullptr) return Close(c, CloseReason::kNoMemory);
-      std::copy_n(bytes.data() + done, size, cell->data);
-      const core::MutableBytes run(cell->data, size);
-      records ? OpenRecords(c, cell, run) : ReadFrames(c, cell, run);
-      pool_.Release(cell);
-      done += size;
-    }
-  };
-  feed(client.plaintext, false);
-  feed(client.ciphertext, true);
 }
 
 Connection* ShardCore::Get(std::uint32_t slot, std::uint32_t generation) {
@@ -173,7 +160,7 @@ void ShardCore::Close(Connection& c, CloseReason reason) {
 // send is in flight, since what is being sent cannot be followed by another send.
 void ShardCore::CloseWithAlert(Connection& c, CloseReason reason, core::tls::Alert alert) {
   if (c.state != ConnectionState::kOpen) return;
-  if (c.tls == nullptr || c.batch != nullptr) return Close(c, reason);
+  if ((c.tls == nullptr && c.kernel == nullptr) || c.batch != nullptr) return Close(c, reason);
   Unregister(c, reason);
   c.farewell = alert;
   MarkDirty(c);
@@ -222,6 +209,7 @@ void ShardCore::Release(Connection& c) {
   assert(c.state == ConnectionState::kClosing && c.batch == nullptr);
   c.state = ConnectionState::kFree;
   c.fd = -1;
+  c.kernel.reset();
   // Nothing that arrives for the old connection may find the new one.
   ++c.generation;
   free_slots_.push_back(c.slot);

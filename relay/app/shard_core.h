@@ -46,7 +46,7 @@ class ShardCore {
   // Takes the client over; `client.fd` stays with the caller, who closes it after
   // Release. Its leftover bytes are handled at once. kNone, with nothing taken,
   // when a limit is reached.
-  std::uint32_t Open(LoggedInClient& client, std::uint32_t epoch);
+  std::uint32_t Open(LoggedInClient& client, std::uint32_t epoch, KernelMove kernel = {});
   // Closes every connection of the key, on whatever shard.
   void CloseKey(const core::NodePublic& key, CloseReason reason);
   // Closes all clients: with a TLS close_notify where nothing is in flight.
@@ -64,6 +64,14 @@ class ShardCore {
   void OnReceived(Connection& connection, Block* block, std::size_t size);
   // End of stream (0) or -errno.
   void OnReceiveEnded(Connection& connection, int error);
+  // Of a client whose TLS is the kernel's: -errno came instead of data, maybe for a
+  // record that is none. True when the receive is to be started again.
+  [[nodiscard]] bool OnKernelReceiveError(Connection& connection, int error);
+  // A record other than data that the kernel opened.
+  void OnKernelRecord(Connection& connection, std::uint8_t type, core::MutableBytes content);
+  // Of the same client: true when the send in flight has gone out in part, and the
+  // rest of its batch is to be sent. OnSent otherwise.
+  [[nodiscard]] bool ContinueSend(Connection& connection, std::int64_t result);
   // The send in flight completed with `result` bytes or -errno.
   void OnSent(Connection& connection, std::int64_t result);
   // Connections that want to send; the shell calls StartSend for each, once.
@@ -137,7 +145,6 @@ class ShardCore {
 
   // --- shard_core.cc: connections, timers ---
   Connection* Allocate();
-  void FeedHandedOver(Connection& connection, LoggedInClient& client);
   void Close(Connection& connection, CloseReason reason);
   void CloseLater(Connection& connection, CloseReason reason);
   void CloseWithAlert(Connection& connection, CloseReason reason, core::tls::Alert alert);
@@ -152,6 +159,8 @@ class ShardCore {
   void MarkDirty(Connection& connection);
 
   // --- shard_frames.cc: bytes to frames, what clients say ---
+  // Handles a copy of bytes that did not come from the ring.
+  void FeedCopy(Connection& connection, core::Bytes bytes, bool records);
   void OpenRecords(Connection& connection, Block* block, core::MutableBytes bytes);
   core::MutableBytes CompleteRecord(Connection& connection, core::MutableBytes bytes);
   // False when the connection is no longer open.
@@ -226,6 +235,11 @@ class ShardCore {
   // Seals what fits into one cell; false without memory.
   bool SealInto(Connection& connection, SendBatch& batch, LaneOrder& order);
   SendBatch* ControlRecordBatch(Connection& connection);
+
+  // --- shard_kernel_tls.cc ---
+  void EndKernel(Connection& connection);
+  SendBatch* KernelControlBatch(Connection& connection);
+  void AfterKernelSend(Connection& connection);
 
   const ShardOptions options_;
   const std::uint16_t index_;

@@ -12,9 +12,24 @@ namespace ringscale::relay {
 void ShardCore::OnReceived(Connection& c, Block* block, std::size_t size) {
   if (c.state == ConnectionState::kOpen && reading_) {
     const core::MutableBytes bytes(block->data, size);
+    if (c.kernel != nullptr) c.kernel->NoteData();
     c.tls != nullptr ? OpenRecords(c, block, bytes) : ReadFrames(c, block, bytes);
   }
   pool_.Release(block);
+}
+
+void ShardCore::FeedCopy(Connection& c, core::Bytes bytes, bool records) {
+  constexpr std::size_t kCell = 16384;
+  while (!bytes.empty() && c.state == ConnectionState::kOpen) {
+    const std::size_t size = std::min(bytes.size(), kCell);
+    Block* cell = pool_.AllocateCell(size, BlockPool::Need::kEssential);
+    if (cell == nullptr) return Close(c, CloseReason::kNoMemory);
+    std::copy_n(bytes.data(), size, cell->data);
+    const core::MutableBytes run(cell->data, size);
+    records ? OpenRecords(c, cell, run) : ReadFrames(c, cell, run);
+    pool_.Release(cell);
+    bytes = bytes.subspan(size);
+  }
 }
 
 // --- pieces that are kept until the rest arrives ---

@@ -40,7 +40,8 @@ std::uint32_t ShardCore::OpenLink(LoggedInClient& client) {
   up.watcher = c.slot;
   up.generation = c.generation;
   Announce(up);
-  FeedHandedOver(c, client);
+  FeedCopy(c, client.plaintext, false);
+  FeedCopy(c, client.ciphertext, true);
   return c.slot;
 }
 

@@ -62,9 +62,9 @@ class Registrar {
 
 std::string_view CloseReasonLabel(CloseReason reason) {
   constexpr std::array<std::string_view, kCloseReasons> kLabels = {
-      "client_closed", "io_error",    "protocol_error",   "tls_error",
-      "write_timeout", "write_error", "control_overflow", "closed_by_peer",
-      "revoked",       "no_memory",   "shutdown",         "mesh_silent"};
+      "client_closed", "io_error",         "protocol_error", "tls_error", "write_timeout",
+      "write_error",   "control_overflow", "closed_by_peer", "revoked",   "no_memory",
+      "shutdown",      "mesh_silent",      "key_update"};
   return kLabels[static_cast<std::size_t>(reason)];
 }
 
@@ -96,6 +96,17 @@ void RegisterShardMetrics(core::MetricsRegistry& registry,
     add.Count("closed_total", "Connections closed, by reason.", m.closed[i],
               {{"reason", std::string(CloseReasonLabel(static_cast<CloseReason>(i)))}});
   }
+  const char* const tls_help = "TLS clients taken on, by who makes their records.";
+  add.Count("tls_clients_total", tls_help, m.tls_in_user_space, {{"transport", "user"}});
+  add.Count("tls_clients_total", tls_help, m.tls_in_kernel, {{"transport", "kernel"}});
+  for (std::size_t i = 1; i < core::tls::kKernelTlsRefusals; ++i) {
+    const auto refusal = static_cast<core::tls::KernelTlsRefusal>(i);
+    add.Count("kernel_tls_refused_total", "TLS clients that the kernel did not take, by reason.",
+              m.kernel_tls_refused[i],
+              {{"reason", std::string(core::tls::KernelTlsRefusalLabel(refusal))}});
+  }
+  add.Count("kernel_tls_key_changes_total", "Keys of kernel TLS changed in place.",
+            m.kernel_tls_key_changes);
   add.CountPerKind("packets_received_total", "Packets that clients sent.", m.packets_received);
   add.CountPerKind("packets_sent_total", "Packets handed to sockets.", m.packets_sent);
   add.Count("bytes_received_total", "Bytes of packets received.", m.bytes_received);

@@ -10,6 +10,7 @@
 
 #include "core/obs/histogram.h"
 #include "core/obs/metrics.h"
+#include "core/tls/kernel_tls.h"
 #include "relay/queue/drop_reason.h"
 
 namespace ringscale::relay {
@@ -27,8 +28,9 @@ enum class CloseReason : std::uint8_t {
   kNoMemory,
   kShutdown,
   kMeshSilent,  // a link that says nothing any more
+  kKeyUpdate,   // due, and this kernel's TLS cannot change keys
 };
-inline constexpr std::size_t kCloseReasons = 12;
+inline constexpr std::size_t kCloseReasons = 13;
 std::string_view CloseReasonLabel(CloseReason reason);
 
 // The smoothed round-trip time to a client as TCP knows it, up to so many milliseconds;
@@ -68,6 +70,10 @@ struct ShardMetrics {
   core::Counter home_moves_in;
   core::Counter home_moves_out;
   std::array<core::Counter, kCloseReasons> closed;
+  core::Counter tls_in_user_space;
+  core::Counter tls_in_kernel;
+  std::array<core::Counter, core::tls::kKernelTlsRefusals> kernel_tls_refused;
+  core::Counter kernel_tls_key_changes;
 
   PerKind packets_received;
   PerKind packets_sent;

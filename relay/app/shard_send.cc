@@ -65,6 +65,7 @@ SendBatch* ShardCore::BuildBatch(Connection& c) {
     if (!c.queue.empty()) return SealBatch(c);
     return core::tls::NeedsKeyUpdate(*c.tls) ? ControlRecordBatch(c) : nullptr;
   }
+  if (c.kernel != nullptr && c.kernel->keys().key_update_pending) return ControlRecordBatch(c);
   // A plain send pins the buffers it gathers from until the peer has taken it all.
   const std::uint32_t free = pool_.receive_free();
   if (free <= hard_buffers_ || (free < low_buffers_ && c.slow)) {
@@ -157,6 +158,7 @@ bool ShardCore::SealInto(Connection& c, SendBatch& batch, LaneOrder& order) {
 
 // A record without data: the last alert, or a KeyUpdate that nothing follows.
 SendBatch* ShardCore::ControlRecordBatch(Connection& c) {
+  if (c.kernel != nullptr) return KernelControlBatch(c);
   SendBatch* batch = SendBatch::Create(1, pool_);
   if (batch == nullptr) return nullptr;
   Block* cell =
@@ -202,6 +204,7 @@ void ShardCore::OnSent(Connection& c, std::int64_t result) {
   if (!whole || c.state == ConnectionState::kFarewell) {
     return Close(c, CloseReason::kWriteError);
   }
+  if (c.kernel != nullptr && c.state == ConnectionState::kOpen) AfterKernelSend(c);
   if (c.state == ConnectionState::kOpen &&
       (!c.queue.empty() || c.pong_due || c.keep_alive_due ||
        (c.tls != nullptr && core::tls::NeedsKeyUpdate(*c.tls)))) {

@@ -41,6 +41,17 @@ void SendBatch::Add(std::uint8_t* data, std::uint32_t length, Block* block) {
   ++count_;
 }
 
+void SendBatch::Skip(std::uint32_t bytes) {
+  assert(bytes < bytes_);
+  bytes_ -= bytes;
+  while (bytes >= Pieces()[skipped_].iov_len) {
+    bytes -= static_cast<std::uint32_t>(Pieces()[skipped_++].iov_len);
+  }
+  iovec& first = Pieces()[skipped_];
+  first.iov_base = static_cast<std::uint8_t*>(first.iov_base) + bytes;
+  first.iov_len -= bytes;
+}
+
 SendBatch* SendBatch::FromQueue(SendQueue& queue, const BatchLimits& limits, BlockPool& pool) {
   if (queue.empty()) return nullptr;
   SendBatch* batch = Create(std::min(queue.packets(), limits.pieces), pool);

@@ -36,8 +36,11 @@ class SendBatch {
     if (lane != Lane::kControl) ++packets_[static_cast<std::size_t>(KindOf(lane))];
   }
 
-  [[nodiscard]] const iovec* pieces() const { return Pieces(); }
-  [[nodiscard]] std::uint32_t count() const { return count_; }
+  // The first `bytes` (not all) have gone out: pieces(), count() and bytes() are the rest.
+  void Skip(std::uint32_t bytes);
+
+  [[nodiscard]] const iovec* pieces() const { return Pieces() + skipped_; }
+  [[nodiscard]] std::uint32_t count() const { return count_ - skipped_; }
   [[nodiscard]] bool full() const { return count_ == capacity_; }
   [[nodiscard]] std::uint32_t bytes() const { return bytes_; }
   [[nodiscard]] std::uint32_t packets(PacketKind kind) const {
@@ -56,6 +59,7 @@ class SendBatch {
 
   Block* cell_ = nullptr;
   std::uint32_t count_ = 0;
+  std::uint32_t skipped_ = 0;  // pieces that have gone out
   std::uint32_t capacity_ = 0;
   std::uint32_t bytes_ = 0;
   std::array<std::uint32_t, kPacketKinds> packets_{};

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs programs of this build on Debian's own kernel, under qemu.
 
-    run.py [--module NAME]... PROGRAM [ARGUMENT]... [-- PROGRAM [ARGUMENT]...]...
+    run.py [--module NAME]... [--env NAME=VALUE]... PROGRAM [ARGUMENT]... [-- PROGRAM [ARGUMENT]...]...
 
 The kernel (linux-image-cloud-amd64 of this Debian) is fetched as a package and kept
 in the user's cache; the initramfs holds busybox, the programs and the libraries
@@ -105,7 +105,7 @@ def module_files(kernel, names):
     return ordered
 
 
-def make_initramfs(path, kernel, modules, commands):
+def make_initramfs(path, kernel, options, commands):
     with tempfile.TemporaryDirectory() as work:
         root = pathlib.Path(work)
         for folder in ("bin", "proc", "sys", "dev", "tmp", "modules", "programs"):
@@ -119,9 +119,9 @@ def make_initramfs(path, kernel, modules, commands):
                 copy = root / library.lstrip("/")
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(library, copy)
-            words = " ".join(["/" + str(inside.relative_to(root)), *(f"'{a}'" for a in arguments)])
+            words = " ".join([*options.env, "/" + str(inside.relative_to(root)), *(f"'{a}'" for a in arguments)])
             lines.append(f"{words} || {{ verdict=failed; echo 'guest: {inside.name} failed'; }}")
-        for number, module in enumerate(module_files(kernel, modules)):
+        for number, module in enumerate(module_files(kernel, options.module)):
             shutil.copy(module, root / f"modules/{number:02}-{module.name}")
         init = root / "init"
         init.write_text(INIT.replace("{commands}", "\n".join(lines)).replace("{verdict}", VERDICT))
@@ -135,6 +135,7 @@ def make_initramfs(path, kernel, modules, commands):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--module", action="append", default=[], help="kernel module to load first")
+    parser.add_argument("--env", action="append", default=[], help="NAME=VALUE for the programs")
     parser.add_argument("--timeout", type=int, default=420, help="seconds for the whole guest")
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("commands", nargs=argparse.REMAINDER)
@@ -154,7 +155,7 @@ def main():
     kernel = fetch_kernel()
     with tempfile.TemporaryDirectory() as work:
         initramfs = pathlib.Path(work) / "initramfs.gz"
-        make_initramfs(initramfs, kernel, options.module, commands)
+        make_initramfs(initramfs, kernel, options, commands)
         guest = subprocess.Popen(
             ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024",
              "-smp", str(options.cpus), "-nographic", "-no-reboot", "-nic", "none",

@@ -125,6 +125,7 @@ TEST(ConfigKeys, EveryKeyReachesTheConfig) {
       {"node.routes.ha.probe_timeout", "\"70s\""},
       {"limits.pending_registration_lifetime", "\"70s\""},
       {"engine.io", "\"epoll\""},
+      {"engine.tls", "\"kernel\""},
       {"store.max_size", "\"1GiB\""},
   };
   std::set<std::string> names;

@@ -93,6 +93,7 @@ ephemeral.inactivity_timeout = "2h"
 connections_per_source = 0
 [engine]
 io = "epoll"
+tls = "kernel"
 relay_shards = 3
 [store]
 max_size = "512MiB"
@@ -117,6 +118,7 @@ max_size = "512MiB"
   EXPECT_EQ(config.node.ephemeral_inactivity_timeout, core::Seconds(7200));
   EXPECT_EQ(config.limits.connections_per_source, 0U);
   EXPECT_EQ(config.engine.io, Config::Engine::Io::kEpoll);
+  EXPECT_EQ(config.engine.tls, relay::TlsTransport::kKernel);
   EXPECT_EQ(config.engine.relay_shards, 3U);
   EXPECT_EQ(config.store.max_bytes, std::uint64_t{512} << 20);
 }
@@ -237,6 +239,7 @@ TEST(Config, BadValuesAreRefused) {
            "limits.handshakes_per_front = 0",
            "limits.pending_registrations = 99999999999",
            "engine.io = \"kqueue\"",
+           "engine.tls = \"hardware\"",
            "engine.relay_shards = 65",
            "store.max_size = \"1MiB\"",
            "store.max_size = \"1GB\"",

@@ -13,6 +13,7 @@
 #include "core/base/time.h"
 #include "core/net/address.h"
 #include "core/obs/log.h"
+#include "relay/app/kernel_transport.h"
 
 namespace ringscale::serverd {
 
@@ -151,6 +152,7 @@ struct Config {
   struct Engine {
     enum class Io : std::uint8_t { kAuto, kIoUring, kEpoll };
     Io io = Io::kAuto;
+    relay::TlsTransport tls = relay::TlsTransport::kAuto;
     std::uint32_t relay_shards = 0;  // 0: one per usable core
     std::uint32_t fronts = 0;        // 0: one per usable core
     bool core_dumps = false;         // for debugging: they hold keys

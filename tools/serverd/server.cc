@@ -260,6 +260,7 @@ core::Result<> Server::Impl::StartRelay() {
   relay::RelayServiceOptions options;
   options.shards = static_cast<std::uint16_t>(config_.engine.relay_shards);
   options.ring_kind = RingKindOf(config_);
+  options.tls = config_.engine.tls;
   options.limits.connections = config_.limits.relay_connections;
   options.server_key = relay_key_->PublicAs<core::NodePublic>();
   const relay::Admission& admission =

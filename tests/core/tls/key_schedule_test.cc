@@ -82,7 +82,7 @@ TEST(RecordKeys, MovedFromKeysAreWiped) {
   const RecordKeys moved = std::move(*ends.server);
   EXPECT_TRUE(moved.key_update_pending);
   EXPECT_EQ(moved.receive.secret[0], 0x5a);
-  const DirectionKeys empty;
+  const std::uint8_t empty[sizeof(DirectionKeys)] = {};  // padding included
   EXPECT_EQ(std::memcmp(&ends.server->receive, &empty, sizeof(empty)), 0);
   EXPECT_EQ(std::memcmp(&ends.server->send, &empty, sizeof(empty)), 0);
 }

@@ -199,6 +199,15 @@ std::vector<Key> MakeKeys() {
                     {{"auto", Io::kAuto}, {"io_uring", Io::kIoUring}, {"epoll", Io::kEpoll}},
                     "\"auto\", \"io_uring\" or \"epoll\"",
                     "auto: io_uring where the kernel allows it, else epoll."),
+      ChoiceKey<relay::TlsTransport>(
+          "engine.tls", RINGSCALE_MEMBER(engine.tls),
+          {{"auto", relay::TlsTransport::kAuto},
+           {"user", relay::TlsTransport::kUser},
+           {"kernel", relay::TlsTransport::kKernel}},
+          "\"auto\", \"user\" or \"kernel\"",
+          "Who makes the TLS records of relay clients. kernel: the kernel's module tls, for\n"
+          "connections that it takes, else the server. auto: the kernel where it can change\n"
+          "keys in place (Linux 6.14). ringscale-bench tls says what is faster here."),
       NumberKey<std::uint32_t>("engine.relay_shards", RINGSCALE_MEMBER(engine.relay_shards), 0, 64,
                                "a number from 0 to 64",
                                "Relay threads. 0: one per core that the server may use."),
