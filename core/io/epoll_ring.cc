@@ -76,6 +76,7 @@ void EpollRing::StartRead(int fd, Read kind, msghdr* message, Token token) {
   descriptor.read = kind;
   descriptor.read_message = message;
   descriptor.read_token = token;
+  descriptor.false_alarm = false;
   Touch(fd);
 }
 
@@ -211,6 +212,7 @@ void EpollRing::RunEvent(const epoll_event& event) {
 // --- receiving ---
 
 void EpollRing::RunRead(int fd, Descriptor& descriptor) {
+  const std::size_t before = completions_.size();
   switch (descriptor.read) {
     case Read::kNone:
       return;
@@ -220,16 +222,17 @@ void EpollRing::RunRead(int fd, Descriptor& descriptor) {
       return;
     case Read::kOnce:
       ReceiveOne(fd, descriptor);
-      return;
+      break;
     case Read::kMultishot:
       for (int i = 0; i < kReceivesPerTurn && ReceiveOne(fd, descriptor); ++i) {
       }
-      return;
+      break;
     case Read::kMessages:
       for (int i = 0; i < kDatagramsPerTurn && ReceiveMessage(fd, descriptor); ++i) {
       }
       return;
   }
+  descriptor.false_alarm = completions_.size() == before;
 }
 
 bool EpollRing::AcceptOne(int fd, Descriptor& descriptor) {
@@ -373,9 +376,12 @@ void EpollRing::PopSend(Descriptor& descriptor, std::int32_t result) {
 
 // A multishot receive stays armed. Anything else is armed once per operation: an
 // idle descriptor is then registered but silent, so that its owner may close it
-// or pass it on without telling the ring.
+// or pass it on without telling the ring. A socket that is called readable while
+// there is nothing to read (Linux's TLS does it with half a record) is heard of
+// again when something has come, not at once.
 void EpollRing::UpdateInterest(int fd, Descriptor& descriptor) {
-  const bool stays = descriptor.read != Read::kNone && descriptor.read != Read::kOnce;
+  const bool waits = descriptor.false_alarm && descriptor.read != Read::kNone;
+  const bool stays = waits || (descriptor.read != Read::kNone && descriptor.read != Read::kOnce);
   std::uint32_t wanted = 0;
   if (descriptor.read != Read::kNone) wanted |= EPOLLIN;
   if (descriptor.send_head != kNoSend && descriptor.send_blocked) wanted |= EPOLLOUT;
@@ -385,6 +391,7 @@ void EpollRing::UpdateInterest(int fd, Descriptor& descriptor) {
     return;
   }
   if (!stays) wanted |= EPOLLONESHOT;
+  if (waits) wanted |= EPOLLET;
   if (descriptor.read == Read::kAccept) wanted |= EPOLLEXCLUSIVE;
   if (wanted == descriptor.armed) return;
   const int error = Arm(fd, wanted);

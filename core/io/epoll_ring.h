@@ -76,6 +76,7 @@ class EpollRing {
     Read read = Read::kNone;
     bool send_blocked = false;  // the socket buffer is full, wait for EPOLLOUT
     bool touched = false;       // listed in touched_
+    bool false_alarm = false;   // was called readable, and nothing could be read
   };
 
   EpollRing(Fd epoll, BufferMemory buffers, std::shared_ptr<RingWakeTarget> wake);
