@@ -1,5 +1,6 @@
 // ringscale-bench: load for control servers and relays, ours or not.
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <cstdio>
 #include <string>
 
@@ -67,6 +68,10 @@ int main(int argc, char** argv) {
   tls_command->add_option("--bytes", tls.packet_bytes, "size of a packet")
       ->check(CLI::Range(20, 65536))
       ->capture_default_str();
+  double tls_seconds = 3;
+  tls_command->add_option("--seconds", tls_seconds, "measured time of each run")
+      ->check(CLI::Range(0.1, 600.0))
+      ->capture_default_str();
   tls_command->add_flag("--quiet", tls.quiet, "no progress on the terminal");
 
   CLI11_PARSE(app, argc, argv);
@@ -76,6 +81,7 @@ int main(int argc, char** argv) {
     if (pid > 0) control.pid = pid;
     result = ringscale::bench::RunControlBench(control);
   } else if (*tls_command) {
+    tls.duration = ringscale::core::Millis(static_cast<std::int64_t>(tls_seconds * 1000));
     result = ringscale::bench::RunTlsBench(tls);
   } else {
     result = run_relay();

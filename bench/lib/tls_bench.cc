@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -104,6 +105,7 @@ class Server {
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, log.c_str(),
                                      O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
     std::array<std::string, 4> words = {program, "serve", "--config", config.string()};
     std::array<char*, 5> arguments = {words[0].data(), words[1].data(), words[2].data(),
                                       words[3].data(), nullptr};
@@ -181,13 +183,26 @@ core::Result<> Measure(const RelayTarget& target, const TlsBenchOptions& options
 
 }  // namespace
 
+std::string TlsAdvice(const core::tls::KernelTlsSupport& support, double user_cpu,
+                      std::optional<double> kernel_cpu) {
+  if (!kernel_cpu) {
+    return "Kernel TLS could not be measured: set engine.tls = \"user\" (\"auto\" does the same "
+           "here).";
+  }
+  if (*kernel_cpu >= kWorthIt * user_cpu) {
+    return "The kernel's TLS is not cheaper here: set engine.tls = \"user\".";
+  }
+  std::string advice = "The kernel's TLS is cheaper here: set engine.tls = \"kernel\".";
+  if (!support.rekeys) {
+    advice += "\nThis kernel cannot change keys: a client whose key is used up reconnects.";
+  }
+  return advice;
+}
+
 core::Result<> RunTlsBench(const TlsBenchOptions& options) {
   const core::tls::KernelTlsSupport support = core::tls::ProbeKernelTls({});
   fmt::print("{}\n", support.why);
-  if (!support.available) {
-    fmt::print("Nothing to compare: set engine.tls = \"user\" (\"auto\" does the same here).\n");
-    return {};
-  }
+  const std::size_t transports = support.available ? kTransports.size() : 1;
   auto program = FindServer(options);
   if (!program) return core::Forward(program);
   const Folder folder;
@@ -196,7 +211,7 @@ core::Result<> RunTlsBench(const TlsBenchOptions& options) {
   const std::array<double, 2> loads = {0, options.moderate_megabits};
   std::array<std::array<Samples, kTransports.size()>, loads.size()> samples;
   for (unsigned round = 0; round < options.rounds; ++round) {
-    for (std::size_t transport = 0; transport < kTransports.size(); ++transport) {
+    for (std::size_t transport = 0; transport < transports; ++transport) {
       Server server;
       if (auto started = server.Start(*program, kTransports[transport], folder.path); !started) {
         return started;
@@ -214,23 +229,19 @@ core::Result<> RunTlsBench(const TlsBenchOptions& options) {
 
   fmt::print("{} pairs, {} B packets, median of {} rounds; CPU of the server's process\n",
              options.pairs, options.packet_bytes, options.rounds);
-  fmt::print("{:<22} {:>12} {:>12} {:>12} {:>12}\n", "load", "user Mbit/s", "s/GB", "kernel Mbit/s",
-             "s/GB");
+  fmt::print("{:<8} {:<20} {:>8} {:>10}\n", "TLS by", "load", "Mbit/s", "CPU s/GB");
   for (std::size_t load = 0; load < loads.size(); ++load) {
-    const auto& [user, kernel] = samples[load];
-    fmt::print("{:<22} {:>12.0f} {:>12.2f} {:>12.0f} {:>12.2f}\n",
-               load == 0 ? "as fast as possible" : fmt::format("{:.0f} Mbit/s", loads[load]),
-               user.Megabits(), user.CpuPerGb(), kernel.Megabits(), kernel.CpuPerGb());
+    for (std::size_t transport = 0; transport < transports; ++transport) {
+      const Samples& measured = samples[load][transport];
+      fmt::print("{:<8} {:<20} {:>8.0f} {:>10.2f}\n", kTransports[transport],
+                 load == 0 ? "as fast as possible" : fmt::format("{:.0f} Mbit/s", loads[load]),
+                 measured.Megabits(), measured.CpuPerGb());
+    }
   }
   const auto& [user, kernel] = samples[0];
-  if (kernel.CpuPerGb() < kWorthIt * user.CpuPerGb()) {
-    fmt::print("The kernel's TLS is cheaper here: set engine.tls = \"kernel\".\n");
-    if (!support.rekeys) {
-      fmt::print("This kernel cannot change keys: a client whose key is used up reconnects.\n");
-    }
-  } else {
-    fmt::print("The kernel's TLS is not cheaper here: set engine.tls = \"user\".\n");
-  }
+  fmt::print("{}\n",
+             TlsAdvice(support, user.CpuPerGb(),
+                       support.available ? std::optional(kernel.CpuPerGb()) : std::nullopt));
   return {};
 }
 

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 
 #include "core/base/result.h"
 #include "core/base/time.h"
+#include "core/tls/kernel_tls.h"
 
 namespace ringscale::bench {
 
@@ -20,7 +22,13 @@ struct TlsBenchOptions {
   bool quiet = false;
 };
 
-// Prints a table and what to set; says so when the kernel has no TLS.
+// Prints a table and what to set. Without TLS in the kernel it says so and measures
+// user space alone.
 core::Result<> RunTlsBench(const TlsBenchOptions& options);
+
+// What to set, in sentences, from the server's CPU seconds per gigabyte as fast as
+// it can; no figure for the kernel where it has no TLS.
+std::string TlsAdvice(const core::tls::KernelTlsSupport& support, double user_cpu,
+                      std::optional<double> kernel_cpu);
 
 }  // namespace ringscale::bench

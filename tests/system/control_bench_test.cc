@@ -4,12 +4,12 @@
 #include <simdjson.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "tests/system/bench_process.h"
 #include "tests/system/server_process.h"
 
 namespace ringscale::tests {
@@ -17,11 +17,6 @@ namespace {
 
 constexpr std::uint64_t kNodes = 20;
 constexpr std::uint64_t kChanges = 3;
-
-struct Finished {
-  int status = -1;
-  std::string output;
-};
 
 class ControlBenchTest : public testing::Test {
  protected:
@@ -44,23 +39,10 @@ class ControlBenchTest : public testing::Test {
     }
   }
 
-  // Output of both streams, so that an error can be read here.
   Finished Bench(const std::string& arguments, std::uint64_t nodes = kNodes) const {
-    // The generator lies beside the server.
-    const char* server = std::getenv("RINGSCALE_BINARY");
-    const std::string line = std::string(server != nullptr ? server : "build/dev/bin/ringscale") +
-                             "-bench control --quiet --json --pid " +
-                             std::to_string(server_->pid()) + " --nodes " + std::to_string(nodes) +
-                             " --changes " + std::to_string(kChanges) + " " + arguments + " 2>&1";
-    FILE* pipe = popen(line.c_str(), "r");
-    if (pipe == nullptr) return {};
-    Finished finished;
-    char piece[4096];
-    std::size_t n = 0;
-    while ((n = fread(piece, 1, sizeof piece, pipe)) > 0) finished.output.append(piece, n);
-    const int status = pclose(pipe);
-    finished.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-    return finished;
+    return RunBench("control --quiet --json --pid " + std::to_string(server_->pid()) + " --nodes " +
+                    std::to_string(nodes) + " --changes " + std::to_string(kChanges) + " " +
+                    arguments);
   }
 
   static void ExpectComplete(const Finished& finished) {
