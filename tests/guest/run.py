@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs programs of this build on Debian's own kernel, under qemu.
 
-    run.py [--module NAME]... [--env NAME=VALUE]... PROGRAM [ARGUMENT]... [-- PROGRAM [ARGUMENT]...]...
+    run.py [--module NAME]... [--env NAME=VALUE]... [--beside PROGRAM]...
+           PROGRAM [ARGUMENT]... [-- PROGRAM [ARGUMENT]...]...
 
 The kernel (linux-image-cloud-amd64 of this Debian) is fetched as a package and kept
 in the user's cache; the initramfs holds busybox, the programs and the libraries
@@ -111,14 +112,21 @@ def make_initramfs(path, kernel, options, commands):
         for folder in ("bin", "proc", "sys", "dev", "tmp", "modules", "programs"):
             (root / folder).mkdir()
         shutil.copy(shutil.which("busybox"), root / "bin/busybox")
-        lines = []
-        for number, (program, *arguments) in enumerate(commands):
-            inside = root / "programs" / f"{number}-{pathlib.Path(program).name}"
+
+        def put(program):
+            inside = root / "programs" / pathlib.Path(program).name
             output("strip", "-o", inside, program)
             for library in libraries(program):
                 copy = root / library.lstrip("/")
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(library, copy)
+            return inside
+
+        for program in options.beside:
+            put(program)
+        lines = []
+        for program, *arguments in commands:
+            inside = put(program)
             words = " ".join([*options.env, "/" + str(inside.relative_to(root)), *(f"'{a}'" for a in arguments)])
             lines.append(f"{words} || {{ verdict=failed; echo 'guest: {inside.name} failed'; }}")
         for number, module in enumerate(module_files(kernel, options.module)):
@@ -136,6 +144,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--module", action="append", default=[], help="kernel module to load first")
     parser.add_argument("--env", action="append", default=[], help="NAME=VALUE for the programs")
+    parser.add_argument("--beside", action="append", default=[],
+                        help="another program that these start, in the same folder")
     parser.add_argument("--timeout", type=int, default=420, help="seconds for the whole guest")
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("commands", nargs=argparse.REMAINDER)
