@@ -84,7 +84,7 @@ void RegisterShardMetrics(core::MetricsRegistry& registry,
   add.Show("home_connections", "Clients whose home this relay is.", m.home_connections);
   add.Show("not_ideal_connections", "Clients that wanted another node of the region.",
            m.not_ideal_connections);
-  add.Show("tls_connections", "Clients with TLS records of our own.", m.tls_connections);
+  add.Show("tls_connections", "Clients that speak TLS 1.3 to the relay.", m.tls_connections);
   add.Show("watchers", "Connections that watch presence.", m.watchers);
   add.Show("duplicate_keys", "Keys with several connections.", m.duplicate_keys);
   add.Show("duplicate_connections", "Connections of such keys.", m.duplicate_connections);

@@ -62,7 +62,7 @@ struct ShardMetrics {
   core::Gauge connections;
   core::Gauge home_connections;
   core::Gauge not_ideal_connections;
-  core::Gauge tls_connections;  // with records of our own
+  core::Gauge tls_connections;  // whoever makes the records
   core::Gauge watchers;
   core::Gauge duplicate_keys;
   core::Gauge duplicate_connections;
