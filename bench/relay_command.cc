@@ -30,6 +30,10 @@ struct Arguments {
   ConnectOptions connect;
   StormOptions storm;
   StunOptions stun;
+  TcpOptions tcp;
+  std::vector<std::size_t> flows = {1, 8};
+  double receiver_megabits = 0;
+  double round_trip_ms = 0;
 };
 
 core::Duration FromSeconds(double seconds) {
@@ -148,6 +152,41 @@ CLI::App* AddStorm(CLI::App& relay, Arguments& a) {
   return command;
 }
 
+CLI::App* AddTcp(CLI::App& relay, Arguments& a) {
+  auto* command = relay.add_subcommand(
+      "tcp",
+      "TCP inside the tunnel: the kernel's bulk flows between two TUN devices, each in a network\n"
+      "namespace of its own, every packet through the relay; and pings to the same receiver on\n"
+      "the data and the disco lane, and between two other clients. Needs root.");
+  TunnelOptions& tunnel = a.tcp.tunnel;
+  command->add_option("--flows", a.flows, "TCP flows; several: one run each")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_option("--mtu", tunnel.mtu, "of the TUN devices")
+      ->check(CLI::Range(576, 16000))
+      ->capture_default_str();
+  command
+      ->add_option("--receiver-rate", a.receiver_megabits,
+                   "Mbit/s that the receiving client reads; 0: everything at once")
+      ->capture_default_str();
+  command
+      ->add_option("--receiver-buffer", tunnel.receive_buffer,
+                   "bytes of its socket's buffer, when it reads slowly")
+      ->capture_default_str();
+  command->add_option("--rtt", a.round_trip_ms, "milliseconds that the path takes besides")
+      ->capture_default_str();
+  command->add_option("--congestion", a.tcp.congestion, "what controls the senders' windows")
+      ->capture_default_str();
+  command->add_option("--metrics", a.tcp.metrics,
+                      "URL of the relay's metrics, for drops by reason: /metrics of ringscale,\n"
+                      "/debug/varz of derper");
+  command->add_option("--cipher", a.tcp.cipher_suites, "TLS 1.3 cipher suite")
+      ->capture_default_str();
+  command->add_option("--seconds", a.seconds, "measured time of a run")->capture_default_str();
+  command->add_option("--warm-up", a.warm_up, "seconds before that")->capture_default_str();
+  return command;
+}
+
 CLI::App* AddStun(CLI::App& relay, Arguments& a) {
   auto* command = relay.add_subcommand("stun", "Binding requests, as many as are answered.");
   command->add_option("--port", a.stun.port, "UDP port")->capture_default_str();
@@ -176,6 +215,7 @@ std::function<core::Result<>()> AddRelayCommand(CLI::App& app, std::string comma
   auto* connect = AddConnect(*relay, a);
   auto* storm = AddStorm(*relay, a);
   auto* stun = AddStun(*relay, a);
+  auto* tcp = AddTcp(*relay, a);
 
   return [=]() -> core::Result<> {
     Arguments& given = *arguments;
@@ -188,6 +228,11 @@ std::function<core::Result<>()> AddRelayCommand(CLI::App& app, std::string comma
     given.storm.settle = FromSeconds(given.settle);
     given.storm.drop = !given.keep;
     given.stun.duration = FromSeconds(given.seconds);
+    given.tcp.duration = FromSeconds(given.seconds);
+    given.tcp.warm_up = FromSeconds(given.warm_up);
+    given.tcp.round_trip = FromSeconds(given.round_trip_ms / 1e3);
+    given.tcp.tunnel.read_bytes_per_second =
+        static_cast<std::uint64_t>(given.receiver_megabits * 1e6 / 8);
     for (LatencyOptions* options : {&given.connect.latency, &given.storm.latency}) {
       options->bits_per_second = given.latency_megabits * 1e6;
       options->realtime = !given.no_realtime;
@@ -196,6 +241,7 @@ std::function<core::Result<>()> AddRelayCommand(CLI::App& app, std::string comma
     if (*latency || *connect) return RunRelayConnect(given.bench, given.connect);
     if (*storm) return RunRelayStorm(given.bench, given.storm);
     if (*stun) return RunRelayStun(given.bench, given.stun);
+    if (*tcp) return RunRelayTcp(given.bench, given.tcp, given.flows);
     return {};
   };
 }

@@ -181,21 +181,29 @@ core::Result<ControlTarget> ParseTarget(std::string_view url, const TargetTrust&
   return target;
 }
 
-core::Result<core::MachinePublic> FetchServerKey(const ControlTarget& target) {
+core::Result<std::string> FetchPage(const ControlTarget& target, std::string_view path,
+                                    std::size_t limit) {
   BlockingClient client(target);
   if (auto connected = client.Connect(); !connected) return core::Forward(connected);
-  if (auto sent =
-          client.Send(fmt::format("GET /key?v={} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-                                  target.capability_version, target.host));
+  if (auto sent = client.Send(fmt::format(
+          "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", path, target.host));
       !sent) {
     return core::Forward(sent);
   }
   std::string answer;
-  while (answer.size() < kMaxAnswer) {
+  while (answer.size() < limit) {
     auto more = client.Receive(answer);
     if (!more) return core::Forward(more);
     if (!*more) break;
   }
+  return answer;
+}
+
+core::Result<core::MachinePublic> FetchServerKey(const ControlTarget& target) {
+  const auto page =
+      FetchPage(target, fmt::format("/key?v={}", target.capability_version), kMaxAnswer);
+  if (!page) return std::unexpected(page.error());
+  const std::string& answer = *page;
   constexpr std::string_view kMember = "\"publicKey\":\"";
   constexpr std::size_t kKeyText = std::string_view("mkey:").size() + 64;
   const auto at = answer.find(kMember);

@@ -41,6 +41,11 @@ core::Result<ControlTarget> ParseTarget(std::string_view url, const TargetTrust&
 enum class SocketMode : std::uint8_t { kBlocking, kNonBlocking };
 core::Result<core::Fd> OpenSocket(const core::SocketAddress& address, SocketMode mode);
 
+// GET `path` of the target, at most about `limit` bytes: head and body as they come.
+// Blocks.
+core::Result<std::string> FetchPage(const ControlTarget& target, std::string_view path,
+                                    std::size_t limit);
+
 // GET /key of the target. Blocks.
 core::Result<core::MachinePublic> FetchServerKey(const ControlTarget& target);
 

@@ -127,6 +127,25 @@ core::Result<> RunRelayStorm(const RelayBenchOptions& options, const StormOption
   return run.Finish();
 }
 
+core::Result<> RunRelayTcp(const RelayBenchOptions& options, const TcpOptions& tcp,
+                           const std::vector<std::size_t>& flows) {
+  Run run(options);
+  run.Print(TcpHead());
+  for (const std::size_t count : flows) {
+    auto done = run.Each([&](RelayReport& report, const RelayTarget& target,
+                             const ProgressFn& progress) -> core::Result<std::string> {
+      TcpOptions one = tcp;
+      one.flows = count;
+      auto result = MeasureTcp(target, one, progress);
+      if (!result) return core::Forward(result);
+      report.tcp.push_back({.relay = target.name, .result = std::move(*result)});
+      return TableRow(report.tcp.back());
+    });
+    if (!done) return done;
+  }
+  return run.Finish();
+}
+
 core::Result<> RunRelayStun(const RelayBenchOptions& options, const StunOptions& stun) {
   Run run(options);
   auto done = run.Each([&](RelayReport& report, const RelayTarget& target,

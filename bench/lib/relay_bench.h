@@ -6,6 +6,7 @@
 
 #include "bench/lib/relay_runs.h"
 #include "bench/lib/relay_target.h"
+#include "bench/lib/relay_tcp.h"
 #include "bench/lib/relay_throughput.h"
 #include "core/base/result.h"
 
@@ -27,6 +28,9 @@ core::Result<> RunRelayThroughput(const RelayBenchOptions& options,
                                   const std::vector<double>& megabits);
 core::Result<> RunRelayConnect(const RelayBenchOptions& options, const ConnectOptions& connect);
 core::Result<> RunRelayStorm(const RelayBenchOptions& options, const StormOptions& storm);
+// One run for each number of flows.
+core::Result<> RunRelayTcp(const RelayBenchOptions& options, const TcpOptions& tcp,
+                           const std::vector<std::size_t>& flows);
 core::Result<> RunRelayStun(const RelayBenchOptions& options, const StunOptions& stun);
 
 }  // namespace ringscale::bench

@@ -264,6 +264,13 @@ std::string StormPart(const RelayReport& report) {
   return html;
 }
 
+std::string TcpPart(const RelayReport& report) {
+  if (report.tcp.empty()) return {};
+  std::string html = "<h2>TCP inside the tunnel</h2>\n<pre>" + TcpHead();
+  for (const auto& row : report.tcp) html += Escape(TableRow(row));
+  return html + "</pre>\n";
+}
+
 std::string StunPart(const RelayReport& report) {
   if (report.stun.empty()) return {};
   std::string html = "<h2>STUN</h2>\n<pre>";
@@ -284,7 +291,7 @@ std::string ToHtml(const RelayReport& report) {
          ".span{fill:#fff1d6}.legend{font-size:13px}"
          "</style></head>\n<body>\n<h1>Relays under load</h1>\n<p><code>" +
          Escape(report.command) + "</code></p>\n" + ThroughputPart(report) + ConnectPart(report) +
-         StormPart(report) + StunPart(report) + "</body></html>\n";
+         StormPart(report) + StunPart(report) + TcpPart(report) + "</body></html>\n";
 }
 
 }  // namespace ringscale::bench

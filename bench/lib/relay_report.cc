@@ -30,6 +30,15 @@ std::string Remarks(const ThroughputResult& result) {
   return remarks;
 }
 
+std::string Remarks(const TcpResult& result) {
+  std::string remarks;
+  for (const auto& [labels, count] : result.drops) remarks += fmt::format("  {} {}", labels, count);
+  if (result.busiest_thread > 0.97) remarks += "  the generator was the limit";
+  if (result.other_cores > 0.25)
+    remarks += fmt::format("  others {:.1f} cores", result.other_cores);
+  return remarks;
+}
+
 std::string Delays(const Histogram& delays) {
   return fmt::format("p50 {:.0f}, p90 {:.0f}, p99 {:.0f}, p99.9 {:.0f}, max {:.0f} us",
                      Micros(delays.Quantile(0.5)), Micros(delays.Quantile(0.9)),
@@ -174,6 +183,41 @@ void Write(Writer& out, const RelayReport::Stun& row) {
   out.EndObject();
 }
 
+void Write(Writer& out, const RelayReport::Tcp& row) {
+  const TcpResult& r = row.result;
+  out.BeginObject();
+  out.Key("relay").Value(row.relay);
+  out.Key("flows").Value(r.flows);
+  out.Key("receiver_mbit").Value(r.wanted_bytes_per_second * 8 / 1e6);
+  out.Key("added_round_trip_ms").Value(r.round_trip_ms);
+  out.Key("seconds").Value(r.seconds);
+  out.Key("delivered_mbit").Value(r.bits_per_second() / 1e6);
+  out.Key("slowest_flow").Value(r.slowest_flow);
+  out.Key("segments").Value(r.segments);
+  out.Key("retransmits").Value(r.retransmits);
+  out.Key("packets").Value(r.packets);
+  out.Key("packets_lost").Value(r.lost);
+  out.Key("window_bytes").Value(r.window_bytes);
+  for (const auto& [name, delays] : {std::pair{"tcp_rtt", &r.rtt},
+                                     {"data_ping", &r.data_pings},
+                                     {"disco_ping", &r.disco_pings},
+                                     {"bystander", &r.bystanders}}) {
+    out.Key(name);
+    WriteDelays(out, *delays);
+  }
+  out.Key("server_cpu_s").Value(r.server_cpu_seconds);
+  out.Key("server_cpu_s_per_gb").Value(r.cpu_per_gb());
+  out.Key("own_cpu_s").Value(r.own_cpu_seconds);
+  out.Key("busiest_generator_thread").Value(r.busiest_thread);
+  out.Key("other_cores").Value(r.other_cores);
+  if (r.drops_known) {
+    out.Key("dropped").BeginObject();
+    for (const auto& [labels, count] : r.drops) out.Key(labels).Value(count);
+    out.EndObject();
+  }
+  out.EndObject();
+}
+
 template <class Rows>
 void WriteRows(Writer& out, const char* key, const Rows& rows) {
   out.Key(key).BeginArray();
@@ -251,6 +295,38 @@ std::string TableRow(const RelayReport::Stun& row) {
       r.own_cpu_seconds * 1e6 / answers, r.lost, r.wrong);
 }
 
+std::string TcpHead() {
+  return fmt::format(
+      "{:<20} {:>5} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} "
+      "{:>6}\n"
+      "{:<20} {:>5} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} "
+      "{:>6}\n",
+      "relay", "flows", "receiver", "path", "delivered", "slowest/", "retrans", "lost", "RTT p50",
+      "RTT p99", "ping p50", "ping p99", "disco", "others", "CPU", "load",  //
+      "", "", "Mbit/s", "ms", "Mbit/s", "fastest", "%", "%", "ms", "ms", "ms", "ms", "p99 ms",
+      "p99 ms", "s/GB", "cores");
+}
+
+std::string TableRow(const RelayReport::Tcp& row) {
+  const TcpResult& r = row.result;
+  const auto share = [](std::uint64_t part, std::uint64_t whole) {
+    return whole == 0 ? 0.0 : 100 * static_cast<double>(part) / static_cast<double>(whole);
+  };
+  const auto millis = [](const Histogram& delays, double fraction) {
+    return Micros(delays.Quantile(fraction)) / 1e3;
+  };
+  return fmt::format(
+      "{:<20} {:>5} {:>8} {:>8.1f} {:>9.1f} {:>8.2f} {:>8.3f} {:>8.3f} {:>8.2f} {:>8.2f} {:>8.2f} "
+      "{:>8.2f} {:>8.2f} {:>8.2f} {:>8} {:>6.2f}{}\n",
+      row.relay, r.flows,
+      r.wanted_bytes_per_second == 0 ? "any"
+                                     : fmt::format("{:.0f}", r.wanted_bytes_per_second * 8 / 1e6),
+      r.round_trip_ms, r.bits_per_second() / 1e6, r.slowest_flow, share(r.retransmits, r.segments),
+      share(r.lost, r.packets), millis(r.rtt, 0.5), millis(r.rtt, 0.99), millis(r.data_pings, 0.5),
+      millis(r.data_pings, 0.99), millis(r.disco_pings, 0.99), millis(r.bystanders, 0.99),
+      Known(r.cpu_per_gb(), 2), r.own_cpu_seconds / r.seconds, Remarks(r));
+}
+
 std::string ToJson(const RelayReport& report) {
   std::string text;
   Writer out(text);
@@ -260,6 +336,7 @@ std::string ToJson(const RelayReport& report) {
   WriteRows(out, "connect", report.connect);
   WriteRows(out, "storm", report.storm);
   WriteRows(out, "stun", report.stun);
+  WriteRows(out, "tcp", report.tcp);
   out.EndObject();
   return text;
 }

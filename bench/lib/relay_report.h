@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bench/lib/relay_runs.h"
+#include "bench/lib/relay_tcp.h"
 #include "bench/lib/relay_throughput.h"
 
 namespace ringscale::bench {
@@ -29,19 +30,26 @@ struct RelayReport {
     std::string relay;
     StunResult result;
   };
+  struct Tcp {
+    std::string relay;
+    TcpResult result;
+  };
   std::string command;  // that made it
   std::vector<Throughput> throughput;
   std::vector<Connect> connect;
   std::vector<Storm> storm;
   std::vector<Stun> stun;
+  std::vector<Tcp> tcp;
 };
 
 // Head and rows of the table; a table is printed as its rows come in.
 std::string ThroughputHead();
+std::string TcpHead();
 std::string TableRow(const RelayReport::Throughput& row);
 std::string TableRow(const RelayReport::Connect& row);
 std::string TableRow(const RelayReport::Storm& row);
 std::string TableRow(const RelayReport::Stun& row);
+std::string TableRow(const RelayReport::Tcp& row);
 
 std::string ToJson(const RelayReport& report);
 

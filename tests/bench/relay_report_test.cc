@@ -39,6 +39,15 @@ RelayReport Report() {
   storm.delays = connect.alone;
   report.storm.push_back({.relay = "one", .result = storm});
   report.stun.push_back({.relay = "one", .result = {.answers = 500, .seconds = 1}});
+  TcpResult tcp;
+  tcp.seconds = 2;
+  tcp.bytes = 25'000'000;
+  tcp.server_cpu_seconds = 0.05;
+  tcp.segments = 1000;
+  tcp.retransmits = 5;
+  tcp.drops_known = true;
+  tcp.drops = {{"reason=\"queue_age\"", 7}};
+  report.tcp.push_back({.relay = "one", .result = tcp});
   return report;
 }
 
@@ -50,6 +59,8 @@ TEST(RelayReport, FiguresFollowFromCounts) {
   EXPECT_DOUBLE_EQ(result.cpu_per_gb(), 1.0);
   EXPECT_DOUBLE_EQ(report.connect[0].result.cpu_per_login(), 0.002);
   EXPECT_DOUBLE_EQ(report.storm[0].result.bytes_per_client(), 2000);
+  EXPECT_DOUBLE_EQ(report.tcp[0].result.bits_per_second(), 1e8);
+  EXPECT_DOUBLE_EQ(report.tcp[0].result.cpu_per_gb(), 2);
 }
 
 TEST(RelayReport, UnknownServerIsUnknownNotZero) {
@@ -59,6 +70,7 @@ TEST(RelayReport, UnknownServerIsUnknownNotZero) {
   EXPECT_LT(result.cpu_per_gb(), 0);
   EXPECT_LT(ConnectResult{}.cpu_per_login(), 0);
   EXPECT_LT(StormResult{}.bytes_per_client(), 0);
+  EXPECT_LT(TcpResult{}.cpu_per_gb(), 0);
   EXPECT_NE(TableRow(RelayReport::Throughput{.relay = "x", .result = result}).find('?'),
             std::string::npos);
 }
@@ -74,7 +86,8 @@ TEST(RelayReport, JsonHoldsEveryRun) {
   const std::string json = ToJson(Report());
   for (const char* part :
        {R"("throughput":[{"relay":"one")", R"("server_cpu_s_per_gb":1,)", R"("slowest_pair":0,)",
-        R"("during_logins":{)", R"("bytes_per_client":2000)", R"("answers":500)"}) {
+        R"("during_logins":{)", R"("bytes_per_client":2000)", R"("answers":500)",
+        R"("delivered_mbit":100,)", R"("dropped":{"reason=\"queue_age\"":7})"}) {
     EXPECT_NE(json.find(part), std::string::npos) << part << " in " << json;
   }
 }
