@@ -2,14 +2,16 @@
 
 namespace ringscale::relay {
 
-KeyPlacement::KeyPlacement(std::uint16_t shards) : load_(shards) {}
+KeyPlacement::KeyPlacement(std::uint16_t shards, std::uint16_t group)
+    : group_(group), load_(shards) {}
 
 std::uint16_t KeyPlacement::LeastLoaded() const {
+  const auto groups = [this](std::uint16_t shard) {
+    return load_[shard].load(std::memory_order_relaxed) / group_;
+  };
   std::uint16_t best = 0;
   for (std::uint16_t i = 1; i < load_.size(); ++i) {
-    if (load_[i].load(std::memory_order_relaxed) < load_[best].load(std::memory_order_relaxed)) {
-      best = i;
-    }
+    if (groups(i) < groups(best)) best = i;
   }
   return best;
 }

@@ -1,7 +1,7 @@
 // Which shard a client goes to. All connections of one key live on one shard (the
 // duplicate policy needs them together); a new key goes to the shard with the
-// fewest connections. Thread-safe; used when connections come and go, never per
-// packet.
+// fewest connections, give or take a group. Thread-safe; used when connections come
+// and go, never per packet.
 #pragma once
 
 #include <array>
@@ -26,7 +26,9 @@ class KeyPlacement {
     std::uint32_t epoch = 0;
   };
 
-  explicit KeyPlacement(std::uint16_t shards);
+  // The first `group` keys share a shard, the next ones another: a packet that
+  // changes shards wakes both, which few clients should not pay for.
+  explicit KeyPlacement(std::uint16_t shards, std::uint16_t group = 1);
 
   // For a new connection of the key; Release must follow when it is gone.
   Place Acquire(const core::NodePublic& key);
@@ -49,6 +51,7 @@ class KeyPlacement {
   [[nodiscard]] std::uint16_t LeastLoaded() const;
 
   std::array<Stripe, kStripes> stripes_;
+  const std::int64_t group_;
   std::vector<std::atomic<std::int64_t>> load_;
   std::atomic<std::uint32_t> next_epoch_{1};
 };

@@ -44,7 +44,7 @@ class RelayService::Impl {
         kind_(kind),
         kernel_tls_(MakeKernelTlsPlan(options.tls, options.tls_calls)),
         links_(shards),
-        placement_(shards),
+        placement_(shards, options.clients_together),
         all_turned_(shards),
         all_shut_down_(shards) {
     for (std::uint16_t i = 0; i < shards; ++i) {

@@ -28,6 +28,8 @@ namespace ringscale::relay {
 struct RelayServiceOptions {
   std::uint16_t shards = 0;  // 0 = one per core that the process may use; at most 64
   bool pin_threads = true;
+  // Clients share a shard in groups of so many: KeyPlacement.
+  std::uint16_t clients_together = 8;
   // Unset: io_uring where the machine allows it, else epoll.
   std::optional<core::io::RingKind> ring_kind;
   // Who makes the TLS records; said in the log at start.

@@ -271,6 +271,15 @@ TEST(NotHereLimiter, BurstOfThreeThenOnePerSecond) {
   EXPECT_EQ(allowed, 3);
 }
 
+TEST(KeyPlacement, FillsShardsInGroups) {
+  KeyPlacement placement(2, 3);
+  std::vector<std::uint16_t> shards;
+  for (std::uint8_t i = 0; i < 14; ++i) shards.push_back(placement.Acquire(Key(i)).shard);
+  EXPECT_EQ(shards, (std::vector<std::uint16_t>{0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0}));
+  placement.Release(Key(3));
+  EXPECT_EQ(placement.Acquire(Key(20)).shard, 1) << "the group that has a place left";
+}
+
 TEST(KeyPlacement, KeepsAKeyTogetherAndSpreadsKeys) {
   KeyPlacement placement(2);
   const auto a1 = placement.Acquire(Key(1));
