@@ -11,7 +11,7 @@ namespace ringscale::relay {
 struct ClientTcp {
   core::Duration user_timeout = core::Seconds(15);  // TCP_USER_TIMEOUT
   core::Duration keep_alive_idle = core::Seconds(600);
-  std::uint32_t unsent_bytes = 256 * 1024;
+  std::uint32_t unsent_bytes = 128 * 1024;
 
   [[nodiscard]] core::net::TcpOptions Options() const {
     core::net::TcpOptions options;

@@ -74,6 +74,10 @@ struct Connection : core::engine::TimerNode {
   std::uint8_t pong[8] = {};
   NotHereLimiter not_here;
   core::Instant send_check;  // when a send in flight is looked at next
+  // The most that the next send may carry: what the receiver takes in
+  // BatchLimits::time_ms, as far as it is known.
+  std::uint32_t send_limit = 0;
+  std::uint32_t send_began_ms = 0;
   std::uint64_t acknowledged = 0;
   // Byte accounting. What arrived counts packets, what left the wire.
   std::uint64_t received_bytes = 0;

@@ -231,9 +231,12 @@ class ShardCore {
   void AddDueFrames(Connection& connection);
   void NoteQueueAge(const SendQueue& queue);
   SendBatch* BuildBatch(Connection& connection);
+  [[nodiscard]] std::uint32_t SendLimit(const Connection& connection) const;
+  void LearnSendLimit(Connection& connection, std::uint32_t sent);
   SendBatch* SealBatch(Connection& connection);
-  // Seals what fits into one cell; false without memory.
-  bool SealInto(Connection& connection, SendBatch& batch, LaneOrder& order);
+  // Seals one cell of up to `room` bytes of packets, at least one packet; false
+  // without memory.
+  bool SealInto(Connection& connection, SendBatch& batch, std::size_t room, LaneOrder& order);
   SendBatch* ControlRecordBatch(Connection& connection);
 
   // --- shard_kernel_tls.cc ---

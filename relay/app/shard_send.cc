@@ -32,6 +32,7 @@ const SendBatch* ShardCore::StartSend(Connection& c) {
   }
   if (batch != nullptr) {
     c.batch = batch;
+    c.send_began_ms = now_ms_;
     LinkSending(c);
     metrics_.sends.Add();
     metrics_.packets_per_send.Observe(batch->packets(PacketKind::kDisco) +
@@ -42,7 +43,10 @@ const SendBatch* ShardCore::StartSend(Connection& c) {
     c.slow = false;
   } else {
     // Waits behind a send: it may wait long, and must not hold what others need.
-    if (batch == nullptr) c.slow = true;
+    if (batch == nullptr) {
+      c.slow = true;
+      c.queue.DropExpired(now_ms_, options_.limits.queue, pool_, metrics_.drops);
+    }
     metrics_.bytes_settled.Add(c.queue.Settle(pool_, metrics_.drops));
     if (c.batch == nullptr) {
       memory_short_ = true;
@@ -71,7 +75,27 @@ SendBatch* ShardCore::BuildBatch(Connection& c) {
   if (free <= hard_buffers_ || (free < low_buffers_ && c.slow)) {
     metrics_.bytes_settled.Add(c.queue.Settle(pool_, metrics_.drops));
   }
-  return SendBatch::FromQueue(c.queue, options_.limits.batch, pool_);
+  BatchLimits limits = options_.limits.batch;
+  limits.bytes = SendLimit(c);
+  return SendBatch::FromQueue(c.queue, limits, pool_);
+}
+
+std::uint32_t ShardCore::SendLimit(const Connection& c) const {
+  const BatchLimits& limits = options_.limits.batch;
+  return std::clamp(c.send_limit, std::min(limits.least_bytes, limits.bytes), limits.bytes);
+}
+
+// Doubles what one send may carry while that goes well, and else asks no more of
+// the receiver than it has just taken.
+void ShardCore::LearnSendLimit(Connection& c, std::uint32_t sent) {
+  const std::uint32_t limit = SendLimit(c);
+  const std::uint32_t took_ms = now_ms_ - c.send_began_ms;
+  if (took_ms > options_.limits.batch.time_ms) {
+    c.send_limit =
+        static_cast<std::uint32_t>(std::uint64_t{sent} * options_.limits.batch.time_ms / took_ms);
+  } else if (sent >= limit) {
+    c.send_limit = std::min(2 * limit, options_.limits.batch.bytes);
+  }
 }
 
 // How long the oldest packet of a send has waited: an average that forgets by a tenth
@@ -106,22 +130,23 @@ void ShardCore::AddDueFrames(Connection& c) {
 // --- TLS ---
 
 SendBatch* ShardCore::SealBatch(Connection& c) {
-  const std::uint32_t limit = options_.limits.batch.bytes;
+  const std::uint32_t limit = SendLimit(c);
   const std::uint32_t cells = limit / static_cast<std::uint32_t>(kSealedPlaintext) + 4;
   SendBatch* batch = SendBatch::Create(cells, pool_);
   if (batch == nullptr) return nullptr;
   LaneOrder order(limit);
   while (!c.queue.empty() && !batch->full() && batch->bytes() < limit) {
-    if (!SealInto(c, *batch, order)) break;
+    if (!SealInto(c, *batch, limit - batch->bytes(), order)) break;
   }
   if (batch->count() != 0) return batch;
   SendBatch::Destroy(batch, pool_);
   return nullptr;
 }
 
-bool ShardCore::SealInto(Connection& c, SendBatch& batch, LaneOrder& order) {
+bool ShardCore::SealInto(Connection& c, SendBatch& batch, std::size_t room, LaneOrder& order) {
+  const std::size_t first = c.queue.Front(order.Next(c.queue))->length;
   const std::size_t most =
-      std::min<std::size_t>(c.queue.bytes(), std::max(kSealedPlaintext, kMaxForwardFrameBytes));
+      std::min<std::size_t>(c.queue.bytes(), std::max(first, std::min(room, kSealedPlaintext)));
   const std::size_t size = core::tls::SealedSize(*c.tls, most);
   if (size > BlockPool::kLargestCell) {  // records so small that overhead rules
     CloseLater(c, CloseReason::kTlsError);
@@ -200,6 +225,7 @@ void ShardCore::OnSent(Connection& c, std::int64_t result) {
     metrics_.bytes_sent.Add(static_cast<std::uint64_t>(result));
     c.sent_bytes += static_cast<std::uint64_t>(result);
   }
+  LearnSendLimit(c, batch->bytes());
   SendBatch::Destroy(batch, pool_);
   if (!whole || c.state == ConnectionState::kFarewell) {
     return Close(c, CloseReason::kWriteError);

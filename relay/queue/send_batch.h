@@ -16,6 +16,11 @@ namespace ringscale::relay {
 struct BatchLimits {
   std::uint32_t bytes = 1024 * 1024;  // a batch ends with the packet that reaches this
   std::uint32_t pieces = 512;         // iovecs; the kernel takes at most 1024
+  // A receiver that takes longer than this for a batch gets smaller ones, down to
+  // `least_bytes`: what the kernel has been given can neither be dropped when it is
+  // old nor be overtaken by disco.
+  std::uint32_t time_ms = 20;
+  std::uint32_t least_bytes = 64 * 1024;
 };
 
 class SendBatch {

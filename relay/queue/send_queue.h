@@ -21,9 +21,9 @@ inline constexpr std::size_t kLanes = 3;
 
 struct QueueLimits {
   // Per lane; every packet is charged its length and kPacketCharge.
-  std::array<std::uint32_t, kLanes> bytes = {256 * 1024, 128 * 1024, 2 * 1024 * 1024};
+  std::array<std::uint32_t, kLanes> bytes = {256 * 1024, 128 * 1024, 4 * 1024 * 1024};
   // Older packets of the droppable lanes are not worth sending any more.
-  std::uint32_t max_age_ms = 1000;
+  std::uint32_t max_age_ms = 200;
 };
 inline constexpr std::uint32_t kPacketCharge = 32;
 

@@ -206,6 +206,7 @@ class RelayServiceTest : public testing::TestWithParam<Variant> {
     options_.ring.buffer_count = 64;
     // A receiver may pause for as long as a slow machine takes to send to it.
     options_.times.write_timeout = core::Seconds(60);
+    options_.limits.queue.max_age_ms = 60'000;
     options_.clients_together = 1;
     options_.tcp.user_timeout = core::Seconds(120);
     options_.presence = &presence_;

@@ -650,7 +650,9 @@ TEST_P(RelayShardTest, OldPacketsAreDroppedFreshOnesArrive) {
 }
 
 TEST_P(RelayShardTest, TheTimeInQueuesIsAnAverageThatForgets) {
-  Start();
+  WorldOptions options;
+  options.limits.queue.max_age_ms = 1000;
+  Start(options);
   SimClient& a = Connect();
   SimClient& b = Connect();
   const auto age_ms = [&] {
@@ -702,6 +704,24 @@ TEST_P(RelayShardTest, SendsAreCountedByWhatTheyCarry) {
   EXPECT_EQ(values.counts[11], 1u);  // eleven to fifteen
 }
 
+// A receiver that has stopped keeps no more than what came in the last moment.
+TEST_P(RelayShardTest, OldPacketsMakeRoomWhileNothingCanBeSent) {
+  WorldOptions options;
+  options.limits.queue.max_age_ms = 200;
+  Start(options);
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  b.socket().window = 0;
+  SendPacket(a, b, Text("in flight"));
+  world_->Run(core::Millis(3));
+  for (int i = 0; i < 50; ++i) SendPacket(a, b, Frame(1000, 1));
+  world_->Skip(core::Millis(300));
+  EXPECT_EQ(world_->Dropped(DropReason::kQueueAge), 0u);
+  SendPacket(a, b, Text("fresh"));
+  world_->Run(core::Millis(3));
+  EXPECT_EQ(world_->Dropped(DropReason::kQueueAge), 50u);
+}
+
 TEST_P(RelayShardTest, DiscoOvertakesAQueueOfData) {
   Start();
   SimClient& a = Connect();
@@ -720,6 +740,39 @@ TEST_P(RelayShardTest, DiscoOvertakesAQueueOfData) {
     return frame.size() == kPacketFrameOverhead + Disco().size();
   });
   EXPECT_LT(disco - frames.begin(), 5) << "only what was in flight is ahead of it";
+}
+
+TEST_P(RelayShardTest, ASendCarriesWhatTheReceiverTakesInItsTime) {
+  WorldOptions options;
+  options.limits.batch = {.bytes = 64'000, .pieces = 512, .time_ms = 20, .least_bytes = 4'000};
+  options.limits.queue.max_age_ms = 100'000;
+  Start(options);
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  // The size of the first send of a queue of 100 kB, which stays in flight.
+  const auto first_send = [&] {
+    b.socket().window = 0;
+    SendPacket(a, b, Text("x"));
+    world_->Run(core::Millis(3));
+    for (int i = 0; i < 100; ++i) SendPacket(a, b, Frame(1000, 1));
+    world_->Run(core::Millis(3));
+    b.socket().window = 2000;
+    world_->Run(core::Millis(3));
+    return b.socket().send ? b.socket().send->total : 0;
+  };
+  EXPECT_LT(first_send(), 6'000u) << "of a receiver that nothing is known of";
+  b.socket().window = 1 << 20;
+  EXPECT_EQ(ReceiveAll(*world_, b).size(), 101u);
+  EXPECT_GE(first_send(), 64'000u) << "of one that has taken everything at once";
+  for (int i = 0; i < 80; ++i) {
+    world_->Run(core::Millis(40));
+    b.Read(1000, world_->aead());
+  }
+  ASSERT_TRUE(b.socket().send);
+  EXPECT_LT(b.socket().send->total, 6'000u) << "of one that takes 500 bytes in 20 ms";
+  b.socket().window = 1 << 20;
+  EXPECT_GT(ReceiveAll(*world_, b).size(), 10u);
+  EXPECT_EQ(b.complaint(), "");
 }
 
 TEST_P(RelayShardTest, SlowReceiversPinNoReceiveBuffers) {

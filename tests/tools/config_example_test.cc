@@ -124,6 +124,8 @@ TEST(ConfigKeys, EveryKeyReachesTheConfig) {
       {"node.routes.ha.probe_interval", "\"70s\""},
       {"node.routes.ha.probe_timeout", "\"70s\""},
       {"limits.pending_registration_lifetime", "\"70s\""},
+      {"limits.relay_queue", "\"1GiB\""},
+      {"limits.relay_queue_age", "\"70s\""},
       {"engine.io", "\"epoll\""},
       {"engine.tls", "\"kernel\""},
       {"store.max_size", "\"1GiB\""},

@@ -192,11 +192,7 @@ core::Result<> RelayNode::Impl::LoadKeys() {
 }
 
 core::Result<> RelayNode::Impl::StartRelay() {
-  relay::RelayServiceOptions options;
-  options.shards = static_cast<std::uint16_t>(config_.engine.relay_shards);
-  options.ring_kind = serverd::RingKindOf(config_);
-  options.tls = config_.engine.tls;
-  options.limits.connections = config_.limits.relay_connections;
+  relay::RelayServiceOptions options = serverd::RelayOptionsOf(config_);
   options.server_key = key_->PublicAs<core::NodePublic>();
   options.times.write_timeout = config_.relay.tcp_write_timeout;
   options.tcp = ClientTcpOf(config_);

@@ -146,6 +146,8 @@ struct Config {
     std::uint32_t control_connections = 200'000;
     std::uint32_t relay_connections = 200'000;
     std::uint32_t relay_bridges = 4096;
+    std::uint64_t relay_queue_bytes = std::uint64_t{4} << 20;
+    core::Duration relay_queue_age = core::Millis(200);
     bool operator==(const Limits&) const = default;
   } limits;
 

@@ -257,11 +257,7 @@ core::Result<> Server::Impl::StartControl() {
 
 core::Result<> Server::Impl::StartRelay() {
   if (!config_.derp.enabled) return {};
-  relay::RelayServiceOptions options;
-  options.shards = static_cast<std::uint16_t>(config_.engine.relay_shards);
-  options.ring_kind = RingKindOf(config_);
-  options.tls = config_.engine.tls;
-  options.limits.connections = config_.limits.relay_connections;
+  relay::RelayServiceOptions options = RelayOptionsOf(config_);
   options.server_key = relay_key_->PublicAs<core::NodePublic>();
   const relay::Admission& admission =
       config_.derp.verify_clients ? static_cast<const relay::Admission&>(admitted_) : everybody_;

@@ -1,6 +1,8 @@
 #include "tools/serverd/settings.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -111,6 +113,19 @@ std::optional<core::io::RingKind> RingKindOf(const Config& config) {
       break;
   }
   return std::nullopt;
+}
+
+relay::RelayServiceOptions RelayOptionsOf(const Config& config) {
+  relay::RelayServiceOptions options;
+  options.shards = static_cast<std::uint16_t>(config.engine.relay_shards);
+  options.ring_kind = RingKindOf(config);
+  options.tls = config.engine.tls;
+  options.limits.connections = config.limits.relay_connections;
+  options.limits.queue.bytes[static_cast<std::size_t>(relay::Lane::kData)] =
+      static_cast<std::uint32_t>(config.limits.relay_queue_bytes);
+  options.limits.queue.max_age_ms = static_cast<std::uint32_t>(
+      std::min<std::int64_t>(config.limits.relay_queue_age.millis(), UINT32_MAX));
+  return options;
 }
 
 std::set<std::string> OwnNames(const Config& config) {

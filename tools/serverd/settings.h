@@ -10,6 +10,7 @@
 #include "control/state/registry.h"
 #include "core/io/probe.h"
 #include "core/net/trusted_proxies.h"
+#include "relay/app/relay_service.h"
 #include "tools/serverd/config.h"
 #include "tools/serverd/front/front.h"
 
@@ -24,6 +25,9 @@ FrontLimits FrontLimitsOf(const Config& config);
 core::Result<core::net::TrustedProxies> TrustedProxiesOf(const Config& config);
 // Unset: whatever the machine allows.
 std::optional<core::io::RingKind> RingKindOf(const Config& config);
+
+// What an embedded and a dedicated relay have in common.
+relay::RelayServiceOptions RelayOptionsOf(const Config& config);
 
 // Names by which clients may reach this machine: the certificate carries them.
 std::set<std::string> OwnNames(const Config& config);

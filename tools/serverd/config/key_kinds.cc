@@ -77,7 +77,7 @@ Key DurationKey(std::string_view path, Get<core::Duration> get, core::Duration m
           [=](Config& config) { return Quote(FormatDuration(get(config))); }};
 }
 
-Key SizeKey(std::string_view path, Get<std::uint64_t> get, std::uint64_t min,
+Key SizeKey(std::string_view path, Get<std::uint64_t> get, std::uint64_t min, std::uint64_t max,
             std::string_view expected, std::string_view doc) {
   return {path,
           expected,
@@ -86,7 +86,7 @@ Key SizeKey(std::string_view path, Get<std::uint64_t> get, std::uint64_t min,
           [=](Config& config, const Value& value) -> Found {
             const auto size =
                 value.kind == Value::Kind::kText ? ParseSize(value.text) : std::nullopt;
-            if (!size || *size < min) return Describe(value);
+            if (!size || *size < min || *size > max) return Describe(value);
             get(config) = *size;
             return std::nullopt;
           },

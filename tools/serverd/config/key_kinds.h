@@ -38,7 +38,7 @@ Key TextKey(std::string_view path, Get<std::string> get, std::string_view doc,
 Key SwitchKey(std::string_view path, Get<bool> get, std::string_view doc);
 Key DurationKey(std::string_view path, Get<core::Duration> get, core::Duration min,
                 std::string_view expected, std::string_view doc);
-Key SizeKey(std::string_view path, Get<std::uint64_t> get, std::uint64_t min,
+Key SizeKey(std::string_view path, Get<std::uint64_t> get, std::uint64_t min, std::uint64_t max,
             std::string_view expected, std::string_view doc);
 Key ListKey(std::string_view path, Get<std::vector<std::string>> get, std::string_view expected,
             IsValid valid, std::string_view doc);

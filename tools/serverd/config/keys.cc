@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -194,6 +195,13 @@ std::vector<Key> MakeKeys() {
                "Relay connections."),
       CountKey("limits.relay_bridges", RINGSCALE_MEMBER(limits.relay_bridges), 1,
                "Relay clients over WebSocket or TLS 1.2, which cost more."),
+      SizeKey("limits.relay_queue", RINGSCALE_MEMBER(limits.relay_queue_bytes),
+              std::uint64_t{32} << 10, std::uint64_t{1} << 30, "a size from \"32KiB\" to \"1GiB\"",
+              "Packets that wait in the relay for one client. The oldest are dropped first;\n"
+              "path discovery has a queue of its own and goes first."),
+      DurationKey("limits.relay_queue_age", RINGSCALE_MEMBER(limits.relay_queue_age),
+                  core::Millis(20), "a duration of at least \"20ms\"",
+                  "How long a packet may wait there."),
 
       ChoiceKey<Io>("engine.io", RINGSCALE_MEMBER(engine.io),
                     {{"auto", Io::kAuto}, {"io_uring", Io::kIoUring}, {"epoll", Io::kEpoll}},
@@ -219,7 +227,8 @@ std::vector<Key> MakeKeys() {
                 "server's own user may look into it. The memory holds private keys."),
 
       SizeKey("store.max_size", RINGSCALE_MEMBER(store.max_bytes), std::uint64_t{16} << 20,
-              "a size of at least \"16MiB\"", "How far the database may grow."),
+              std::numeric_limits<std::uint64_t>::max(), "a size of at least \"16MiB\"",
+              "How far the database may grow."),
   };
   // After the keys of "derp".
   auto relay = RelayKeys();
