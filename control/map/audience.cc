@@ -6,6 +6,22 @@
 #include "control/wire/node_json.h"
 
 namespace ringscale::control {
+namespace {
+
+std::set<NodeId> Unlike(const PolicyView::VariedPeers& a, const PolicyView::VariedPeers& b) {
+  std::set<NodeId> out;
+  const auto compare = [&](const PolicyView::VariedPeers& one, const PolicyView::VariedPeers& two) {
+    for (const auto& [id, routes] : one) {
+      const auto other = two.find(id);
+      if (other == two.end() || other->second != routes) out.insert(id);
+    }
+  };
+  compare(a, b);
+  compare(b, a);
+  return out;
+}
+
+}  // namespace
 
 bool AppendProfile(std::string& out, const MapSource& source, UserId user) {
   if (user == kTaggedDevicesUser) {
@@ -20,39 +36,75 @@ bool AppendProfile(std::string& out, const MapSource& source, UserId user) {
 
 Audience::Audience(ViewerClass id, PeerIndex& index, const PolicyView& policy, Encoder& encoder)
     : id_(id), index_(index), policy_(policy), encoder_(encoder), ipv6_only_(policy.Ipv6Only(id)) {
-  for (const PeerClass group : policy_.Visible(id_)) (void)index_.Group(group);
+  for (const PeerClass group : policy_.Visible(id_)) groups_.push_back(index_.Group(group));
+  known_groups_ = index_.groups_version();
+  known_drops_ = index_.drops();
+  for (const auto& group : groups_) sorted_.push_back(group.get());
+  std::sort(sorted_.begin(), sorted_.end());
+  RefreshRoutes();
 }
 
 void Audience::Refresh() {
-  if (known_groups_ == index_.group_count()) return;
-  // Classes come and never turn away; the nodes of one that is gone may still have
-  // to be taken from viewers.
-  for (const PeerClass id : policy_.Visible(id_)) {
-    PeerGroup* const group = &index_.Group(id);
-    if (!std::ranges::binary_search(sorted_, group)) groups_.push_back(group);
+  if (frozen_) return;
+  if (known_groups_ == index_.groups_version() && known_drops_ == index_.drops()) return;
+  std::erase_if(groups_, [](const PeerGroupPtr& group) { return group->dropped; });
+  for (const auto& [id, group] : index_.groups()) {
+    if (group->created > known_groups_ && policy_.SeesClass(id_, id)) groups_.push_back(group);
   }
-  sorted_.assign(groups_.begin(), groups_.end());
+  known_groups_ = index_.groups_version();
+  known_drops_ = index_.drops();
+  sorted_.clear();
+  for (const auto& group : groups_) sorted_.push_back(group.get());
   std::sort(sorted_.begin(), sorted_.end());
-  known_groups_ = index_.group_count();
 }
 
-const std::vector<PeerGroup*>& Audience::groups() {
+const std::vector<PeerGroupPtr>& Audience::groups() {
   Refresh();
   return groups_;
 }
 
-bool Audience::Sees(const PeerGroup* group) {
+bool Audience::Sees(const PeerGroupPtr& group) {
   Refresh();
-  return std::binary_search(sorted_.begin(), sorted_.end(), group);
+  return std::binary_search(sorted_.begin(), sorted_.end(), group.get());
+}
+
+bool Audience::SeesTheSame(Audience& other) {
+  const auto all_in = [](Audience& a, Audience& b) {
+    return std::ranges::all_of(
+        a.groups(), [&](const PeerGroupPtr& group) { return group->nodes == 0 || b.Sees(group); });
+  };
+  return ipv6_only_ == other.ipv6_only_ && all_in(*this, other) && all_in(other, *this);
+}
+
+void Audience::RefreshRoutes() {
+  if (frozen_ || varied_version_ == policy_.VariedVersion()) return;
+  const auto& now = policy_.Varied(id_);
+  if (varied_version_) {
+    for (const NodeId id : Unlike(varied_, now)) rerouted_[id] = index_.head();
+  }
+  std::erase_if(rerouted_, [&](const auto& entry) { return entry.second <= index_.floor(); });
+  varied_ = now;
+  varied_version_ = policy_.VariedVersion();
+}
+
+std::set<NodeId> Audience::Rerouted(const Audience& told, Sequence position) {
+  RefreshRoutes();
+  std::set<NodeId> out;
+  for (const auto& [id, at] : told.rerouted_) {
+    if (at > position) out.insert(id);
+  }
+  if (&told == this) return out;
+  out.merge(Unlike(varied_, told.varied_));
+  return out;
 }
 
 bool Audience::HasUser(UserId user) {
   return std::any_of(groups().begin(), groups().end(),
-                     [&](const PeerGroup* group) { return group->users.contains(user); });
+                     [&](const PeerGroupPtr& group) { return group->users.contains(user); });
 }
 
 bool Audience::HadUser(UserId user, Sequence position) {
-  return std::any_of(groups().begin(), groups().end(), [&](const PeerGroup* group) {
+  return std::any_of(groups().begin(), groups().end(), [&](const PeerGroupPtr& group) {
     const auto found = group->users.find(user);
     return found != group->users.end() && found->second.since <= position;
   });
@@ -64,7 +116,7 @@ core::SharedSlice Audience::Profiles(Encoding encoding) {
     return profiles_[form];
   }
   std::set<UserId> users;
-  for (const PeerGroup* group : groups()) {
+  for (const auto& group : groups()) {
     for (const auto& [user, reference] : group->users) users.insert(user);
   }
   std::string text;
@@ -79,7 +131,7 @@ core::SharedSlice Audience::Profiles(Encoding encoding) {
 }
 
 bool Audience::has_profiles() {
-  return std::any_of(groups().begin(), groups().end(), [&](const PeerGroup* group) {
+  return std::any_of(groups().begin(), groups().end(), [&](const PeerGroupPtr& group) {
     return std::any_of(group->users.begin(), group->users.end(), [&](const auto& entry) {
       return entry.first == kTaggedDevicesUser || index_.source().FindUser(entry.first) != nullptr;
     });
@@ -87,9 +139,9 @@ bool Audience::has_profiles() {
 }
 
 std::string_view Audience::JsonOf(Peer& peer, std::string& scratch) {
-  const auto& all = policy_.Varied(id_);
-  const auto varied = all.find(peer.id);
-  if (varied == all.end()) return index_.Json(peer, ipv6_only_);
+  RefreshRoutes();
+  const auto varied = varied_.find(peer.id);
+  if (varied == varied_.end()) return index_.Json(peer, ipv6_only_);
   scratch.clear();
   const Node* node = index_.source().FindNode(peer.id);
   if (node == nullptr) return scratch;
@@ -107,7 +159,7 @@ void Audience::AppendVaried(std::string& out, const Node& node,
 }
 
 std::string Audience::VariedPeers(NodeId viewer) {
-  NoteVaried();
+  RefreshRoutes();
   std::string out;
   for (const auto& [id, routes] : varied_) {
     const Node* node = index_.source().FindNode(id);
@@ -116,25 +168,6 @@ std::string Audience::VariedPeers(NodeId viewer) {
     AppendVaried(out, *node, routes);
   }
   return out;
-}
-
-std::vector<NodeId> Audience::SeenAt(Sequence position) {
-  if (known_groups_ == 0) Refresh();
-  std::vector<NodeId> seen;
-  for (const PeerGroup* group : groups_) {
-    for (const auto& block : group->blocks) {
-      for (const Peer* peer : block->members) {
-        if (peer->added <= position) seen.push_back(peer->id);
-      }
-    }
-  }
-  for (auto gone = index_.removed().rbegin();
-       gone != index_.removed().rend() && gone->removed > position; ++gone) {
-    const bool visible = std::binary_search(sorted_.begin(), sorted_.end(), gone->group);
-    if (gone->added <= position && visible) seen.push_back(gone->id);
-  }
-  std::sort(seen.begin(), seen.end());
-  return seen;
 }
 
 }  // namespace ringscale::control

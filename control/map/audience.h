@@ -1,11 +1,17 @@
 // The viewers of one ViewerClass: they see the same peers (each without itself)
 // and the same user profiles, so what tells them about those is made once.
+//
+// Its rules never change: when a policy lets the class see others, there is another
+// audience, and this one says what its viewers were told until then.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,8 +28,12 @@ class Audience {
   Audience(ViewerClass id, PeerIndex& index, const PolicyView& policy, Encoder& encoder);
 
   // In the order in which full maps list them.
-  [[nodiscard]] const std::vector<PeerGroup*>& groups();
-  [[nodiscard]] bool Sees(const PeerGroup* group);
+  [[nodiscard]] const std::vector<PeerGroupPtr>& groups();
+  [[nodiscard]] bool Sees(const PeerGroupPtr& group);
+  // Another audience takes its place: it does not follow the policy any more.
+  void Freeze() { frozen_ = true; }
+  // Whether the two see the same nodes, in the same way.
+  [[nodiscard]] bool SeesTheSame(Audience& other);
   [[nodiscard]] bool HasUser(UserId user);
   // Whether its viewers knew the user's profile at that position.
   [[nodiscard]] bool HadUser(UserId user, Sequence position);
@@ -39,16 +49,13 @@ class Audience {
   [[nodiscard]] ViewerClass id() const { return id_; }
   // It is shown nobody's IPv4 address.
   [[nodiscard]] bool ipv6_only() const { return ipv6_only_; }
-  // The routes that its viewers were told, to see whether a policy changes them.
-  void NoteVaried() { varied_ = policy_.Varied(id_); }
-  [[nodiscard]] const PolicyView::VariedPeers& varied_before() const { return varied_; }
-
-  // Ids of the peers that its viewers were told about at `position` (a viewer's own
-  // among them), sorted. Does not ask the policy again: it may have changed.
-  [[nodiscard]] std::vector<NodeId> SeenAt(Sequence position);
+  // Peers whose routes are not the ones that viewers of `told` knew at `position`; this
+  // may be `told` itself.
+  [[nodiscard]] std::set<NodeId> Rerouted(const Audience& told, Sequence position);
 
  private:
   void Refresh();
+  void RefreshRoutes();
   void AppendVaried(std::string& out, const Node& node, const PeerRoutesView& routes) const;
 
   const ViewerClass id_;
@@ -56,13 +63,19 @@ class Audience {
   const PolicyView& policy_;
   Encoder& encoder_;
   const bool ipv6_only_;
-  std::vector<PeerGroup*> groups_;
+  bool frozen_ = false;
+  std::vector<PeerGroupPtr> groups_;
   std::vector<const PeerGroup*> sorted_;  // by address
-  std::size_t known_groups_ = 0;
-  PolicyView::VariedPeers varied_;  // as it was last used
+  std::uint64_t known_groups_ = 0;        // PeerIndex::groups_version
+  std::uint64_t known_drops_ = 0;
+  PolicyView::VariedPeers varied_;
+  std::optional<std::uint64_t> varied_version_;
+  std::map<NodeId, Sequence> rerouted_;  // when routes changed last
   std::array<core::SharedSlice, kEncodings> profiles_;
   std::array<std::uint64_t, kEncodings> profiles_version_{};
 };
+
+using AudiencePtr = std::shared_ptr<Audience>;
 
 // A user's profile as JSON; false when the user is unknown.
 bool AppendProfile(std::string& out, const MapSource& source, UserId user);

@@ -12,32 +12,69 @@ namespace {
 // among them costs one small frame of its own and not all of them.
 constexpr std::size_t kSingleFrame = 48;
 constexpr std::size_t kChunk = 32;
+// Peers of some 160 bytes: from here on it is as much as a full map.
+constexpr std::size_t kLargeDelta = 512;
 
 }  // namespace
 
-Difference CollectDifference(PeerIndex& index, Audience& audience, Sequence from) {
+Difference CollectDifference(PeerIndex& index, Audience& told, Audience& now, Sequence from) {
   Difference difference;
   std::set<UserId> users;
-  for (Peer* peer = index.newest(); peer != nullptr && peer->changed > from; peer = peer->older) {
-    if (!audience.Sees(peer->group)) continue;
-    if (peer->added > from || peer->replaced > from) {
+  const auto& left = index.LeftSince(from);
+  const std::set<NodeId> rerouted = now.Rerouted(told, from);
+  const bool other_families = told.ipv6_only() != now.ipv6_only();
+  const auto consider = [&](Peer* peer) {
+    const auto gone = left.find(peer->id);
+    const bool known = gone == left.end()
+                           ? peer->added <= from && told.Sees(peer->group)
+                           : gone->second->added <= from && told.Sees(gone->second->group);
+    if (!now.Sees(peer->group)) {
+      if (known) difference.removed.push_back(peer->id);
+      return;
+    }
+    if (!known || peer->replaced > from || rerouted.contains(peer->id) || other_families) {
       difference.changed.push_back(peer);
-      if (!audience.HadUser(peer->user, from)) users.insert(peer->user);
-      continue;
+      if (!told.HadUser(peer->user, from)) users.insert(peer->user);
+      return;
     }
     unsigned fields = 0;
     for (std::size_t bit = 0; bit < peer->fields.size(); ++bit) {
       if (peer->fields[bit] > from) fields |= 1U << bit;
     }
-    difference.patched.emplace_back(peer, static_cast<std::uint16_t>(fields));
+    if (fields != 0) difference.patched.emplace_back(peer, static_cast<std::uint16_t>(fields));
+  };
+  for (Peer* peer = index.newest(); peer != nullptr && peer->changed > from; peer = peer->older) {
+    consider(peer);
   }
-  for (auto gone = index.removed().rbegin(); gone != index.removed().rend() && gone->removed > from;
-       ++gone) {
-    if (gone->added <= from && audience.Sees(gone->group)) difference.removed.push_back(gone->id);
+  for (const auto& [id, gone] : left) {
+    if (index.Find(id) != nullptr) continue;
+    if (gone->added <= from && told.Sees(gone->group)) difference.removed.push_back(id);
+  }
+  // Those that did not change, but of which the viewers now hear, or hear no more.
+  const auto consider_those_of = [&](Audience& one, Audience& other) {
+    for (const auto& group : one.groups()) {
+      if (other.Sees(group) && !(other_families && &other == &told)) continue;
+      for (const auto& block : group->blocks) {
+        for (Peer* peer : block->members) {
+          if (peer->changed <= from) consider(peer);
+        }
+      }
+    }
+  };
+  if (&told != &now) {
+    consider_those_of(told, now);
+    consider_those_of(now, told);
+  }
+  for (const NodeId id : rerouted) {
+    Peer* const peer = index.Find(id);
+    if (peer != nullptr && peer->changed <= from && told.Sees(peer->group) &&
+        now.Sees(peer->group) && !other_families) {
+      consider(peer);
+    }
   }
   for (auto change = index.user_changes().rbegin();
        change != index.user_changes().rend() && change->at > from; ++change) {
-    if (audience.HasUser(change->id)) users.insert(change->id);
+    if (now.HasUser(change->id)) users.insert(change->id);
   }
   difference.users.assign(users.begin(), users.end());
   std::sort(difference.removed.begin(), difference.removed.end());
@@ -48,15 +85,24 @@ Difference CollectDifference(PeerIndex& index, Audience& audience, Sequence from
   return difference;
 }
 
-SharedDelta::SharedDelta(PeerIndex& index, Audience& audience, Encoder& encoder, Encoding encoding,
-                         Sequence from)
+SharedDelta::SharedDelta(PeerIndex& index, AudiencePtr told, AudiencePtr now, Encoder& encoder,
+                         Encoding encoding, Sequence from)
     : index_(index),
-      audience_(audience),
+      told_(std::move(told)),
+      audience_(std::move(now)),
       encoder_(encoder),
       encoding_(encoding),
       to_(index.head()),
-      difference_(CollectDifference(index, audience, from)) {
-  audience.NoteVaried();
+      difference_(CollectDifference(index, *told_, *audience_, from)) {}
+
+bool SharedDelta::large() const {
+  return difference_.changed.size() > kLargeDelta;
+}
+
+bool SharedDelta::worth_a_map() const {
+  std::size_t seen = 0;
+  for (const auto& group : audience_->groups()) seen += group->nodes;
+  return large() && 2 * difference_.changed.size() > seen;
 }
 
 void SharedDelta::AppendHead(std::string& out) const {
@@ -111,7 +157,7 @@ void SharedDelta::AppendChanged(std::string& out, std::size_t first, std::size_t
   for (std::size_t i = first; i < last; ++i) {
     if (difference_.changed[i]->id == viewer) continue;
     std::string scratch;
-    const std::string_view json = audience_.JsonOf(*difference_.changed[i], scratch);
+    const std::string_view json = audience_->JsonOf(*difference_.changed[i], scratch);
     if (json.empty()) continue;
     if (comma) out += ',';
     comma = true;
@@ -164,10 +210,12 @@ OutputPtr SharedDelta::Make(NodeId viewer) {
 
 OutputPtr SharedDelta::For(NodeId viewer) {
   if (difference_.empty()) return nullptr;
-  // Clients ignore patches of peers they do not know, so a viewer's own patch may
-  // be in the shared message; alone it is not worth sending.
-  if (difference_.patched.size() == 1 && difference_.patched.front().first->id == viewer &&
-      difference_.changed.empty() && difference_.removed.empty() && difference_.users.empty()) {
+  // Clients ignore patches and removals of peers they do not know, so a viewer's own
+  // may be in the shared message; alone it is not worth sending.
+  if (difference_.changed.empty() && difference_.users.empty() &&
+      std::ranges::all_of(difference_.removed, [&](NodeId id) { return id == viewer; }) &&
+      std::ranges::all_of(difference_.patched,
+                          [&](const auto& patch) { return patch.first->id == viewer; })) {
     return nullptr;
   }
   const auto& changed = difference_.changed;

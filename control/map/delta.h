@@ -27,13 +27,16 @@ struct Difference {
   }
 };
 
-[[nodiscard]] Difference CollectDifference(PeerIndex& index, Audience& audience, Sequence from);
+// For viewers of the audience `now` who were told of everything as viewers of `told`,
+// which is mostly the same, up to `from`.
+[[nodiscard]] Difference CollectDifference(PeerIndex& index, Audience& told, Audience& now,
+                                           Sequence from);
 
-// One delta, made once for all viewers of an audience who are at the same position.
+// One delta, made once for all viewers who know the same.
 class SharedDelta {
  public:
-  SharedDelta(PeerIndex& index, Audience& audience, Encoder& encoder, Encoding encoding,
-              Sequence from);
+  SharedDelta(PeerIndex& index, AudiencePtr told, AudiencePtr now, Encoder& encoder,
+              Encoding encoding, Sequence from);
 
   // For one viewer; null when there is nothing to say to it. To be called before
   // the index changes. Viewers that are not among the changed peers share one output.
@@ -41,6 +44,10 @@ class SharedDelta {
   // Up to where it brings its viewers.
   [[nodiscard]] Sequence to() const { return to_; }
 
+  // So much that not everybody should be sent it at once.
+  [[nodiscard]] bool large() const;
+  // More than half of all peers: a full map, of shared blocks, says it in less.
+  [[nodiscard]] bool worth_a_map() const;
   [[nodiscard]] std::size_t changed() const { return difference_.changed.size(); }
   [[nodiscard]] std::size_t patched() const { return difference_.patched.size(); }
   [[nodiscard]] std::size_t removed() const { return difference_.removed.size(); }
@@ -52,7 +59,8 @@ class SharedDelta {
   [[nodiscard]] OutputPtr Make(NodeId viewer);
 
   PeerIndex& index_;
-  Audience& audience_;
+  const AudiencePtr told_;  // kept while this can be found by its address
+  const AudiencePtr audience_;
   Encoder& encoder_;
   const Encoding encoding_;
   const Sequence to_;

@@ -1,12 +1,31 @@
 #include "control/map/map_builder.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
+#include <optional>
 
 #include "control/wire/node_json.h"
+#include "core/base/bytes.h"
+#include "core/base/hex.h"
 #include "core/json/writer.h"
 
 namespace ringscale::control {
+namespace {
+
+// Shorter lists of sources cost less as part of the text around them.
+constexpr std::size_t kSharedSource = 1024;
+constexpr std::uint64_t kMix = 0x9e3779b97f4a7c15;
+
+using EntryDigest = std::pair<std::uint64_t, std::uint64_t>;
+
+std::string EntryName(std::uint64_t name) {
+  std::array<std::uint8_t, sizeof name> bytes;
+  core::StoreBe64(bytes.data(), name);
+  return name == 0 ? "base" : core::HexEncode(bytes);
+}
+
+}  // namespace
 
 MapBuilder::MapBuilder(PeerIndex& index, const PolicyView& policy, Encoder& encoder,
                        SettingsPieces& settings, bool file_sharing)
@@ -34,25 +53,94 @@ void MapBuilder::AppendNode(std::string& out, const Node& viewer) {
 
 MapBuilder::Rules MapBuilder::RulesOf(const Node& viewer) const {
   Rules rules;
-  std::string& out = rules.text;
-  // Without a filter clients let nothing in; an empty list says the same.
-  out += "\"PacketFilters\":{\"base\":[";
-  bool first = true;
-  for (const PolicyText& text : policy_.PacketFilter(viewer)) {
-    if (text->empty()) continue;
-    if (!first) out += ',';
-    first = false;
-    out += *text;
+  rules.filter = policy_.PacketFilter(viewer);
+  rules.ssh = policy_.SshPolicy(viewer);
+  const std::hash<std::string_view> hash;
+  for (const FilterEntry& entry : rules.filter) {
+    std::uint64_t digest = entry.rules.size();
+    for (const FilterRuleText& rule : entry.rules) {
+      digest = (digest ^ rule.src->digest) * kMix;
+      digest = (digest ^ hash(rule.rest)) * kMix;
+    }
+    rules.digests.filter.emplace_back(entry.name, digest);
   }
-  out += "]},\"SSHPolicy\":";
-  out += *policy_.SshPolicy(viewer);
-  const std::size_t length = out.size();
-  core::json::Writer json(out);
+  std::ranges::sort(rules.digests.filter);
+  rules.digests.ssh = hash(*rules.ssh);
+  std::string capabilities;
+  core::json::Writer json(capabilities);
   json.BeginObject();
   policy_.AddSelfCapabilities(viewer, json);
-  rules.digest = std::hash<std::string_view>()(out);
-  out.resize(length);
+  rules.digests.capabilities = hash(capabilities);
   return rules;
+}
+
+core::SharedSlice MapBuilder::EncodedSource(const FilterSourcePtr& source, Encoding encoding) {
+  EncodedList& list = sources_[source.get()];
+  // Another one may have been at this address before.
+  if (list.source.lock() != source) list = {.source = source, .forms = {}};
+  core::SharedSlice& form = list.forms[static_cast<std::size_t>(encoding)];
+  if (form.owner == nullptr) form = encoder_.Encode(encoding, source->text);
+  if (sources_.size() > purge_sources_at_) {
+    const core::SharedSlice kept = form;
+    std::erase_if(sources_, [](const auto& entry) { return entry.second.source.expired(); });
+    purge_sources_at_ = 2 * sources_.size() + 256;
+    return kept;
+  }
+  return form;
+}
+
+void MapBuilder::AppendFilterEntry(MessageBuilder& message, const FilterEntry& entry) {
+  message.text() += '"' + EntryName(entry.name) + "\":[";
+  bool first = true;
+  for (const FilterRuleText& rule : entry.rules) {
+    message.text() += first ? "{\"SrcIPs\":" : ",{\"SrcIPs\":";
+    first = false;
+    if (rule.src->text.size() < kSharedSource) {
+      message.text() += rule.src->text;
+    } else {
+      message.Shared(EncodedSource(rule.src, message.encoding()));
+    }
+    message.text() += rule.rest;
+  }
+  message.text() += ']';
+}
+
+void MapBuilder::AppendPolicyMessage(MessageBuilder& message, const Rules& rules,
+                                     const RulesDigests& told) {
+  const auto digest_in = [](const RulesDigests& digests, std::uint64_t name) {
+    const auto at = std::ranges::lower_bound(digests.filter, name, {}, &EntryDigest::first);
+    return at == digests.filter.end() || at->first != name ? std::nullopt
+                                                           : std::optional(at->second);
+  };
+  std::vector<const FilterEntry*> news;
+  for (const FilterEntry& entry : rules.filter) {
+    if (digest_in(told, entry.name) != digest_in(rules.digests, entry.name)) news.push_back(&entry);
+  }
+  std::vector<std::uint64_t> gone;
+  for (const auto& [name, digest] : told.filter) {
+    if (!digest_in(rules.digests, name)) gone.push_back(name);
+  }
+  const bool ssh = rules.digests.ssh != told.ssh;
+  if (news.empty() && gone.empty() && !ssh) return;
+  message.text() += '{';
+  if (!news.empty() || !gone.empty()) {
+    message.text() += "\"PacketFilters\":{";
+    bool first = true;
+    for (const std::uint64_t name : gone) {
+      if (!first) message.text() += ',';
+      first = false;
+      message.text() += '"' + EntryName(name) + "\":null";
+    }
+    for (const FilterEntry* entry : news) {
+      if (!first) message.text() += ',';
+      first = false;
+      AppendFilterEntry(message, *entry);
+    }
+    message.text() += ssh ? "}," : "}";
+  }
+  if (ssh) message.text() += "\"SSHPolicy\":" + *rules.ssh;
+  message.text() += '}';
+  message.EndMessage();
 }
 
 void MapBuilder::AppendSelfMessage(MessageBuilder& message, const Node& viewer) {
@@ -63,19 +151,6 @@ void MapBuilder::AppendSelfMessage(MessageBuilder& message, const Node& viewer) 
   if (AppendProfile(profile, index_.source(), viewer.wire_user())) {
     text += ",\"UserProfiles\":[" + profile + "]";
   }
-  text += '}';
-  message.EndMessage();
-}
-
-void MapBuilder::AppendPolicyMessage(MessageBuilder& message, const Node& viewer,
-                                     const Rules& rules, bool with_node) {
-  std::string& text = message.text();
-  text += '{';
-  if (with_node) {
-    AppendNode(text, viewer);
-    text += ',';
-  }
-  text += rules.text;
   text += '}';
   message.EndMessage();
 }
@@ -139,8 +214,7 @@ bool MapBuilder::AppendBlockInParts(MessageBuilder& message, Block& block, NodeI
 }
 
 OutputPtr MapBuilder::FullMap(const Node& viewer, Audience& audience, const ClientKind& client,
-                              Encoding encoding, core::WallTime now,
-                              const std::vector<NodeId>& forgotten) {
+                              Encoding encoding, core::WallTime now) {
   const NodeId id = viewer.row.id;
   const PeerForm form{.encoding = encoding, .ipv6_only = audience.ipv6_only()};
   MessageBuilder message(encoder_, encoding);
@@ -158,9 +232,16 @@ OutputPtr MapBuilder::FullMap(const Node& viewer, Audience& audience, const Clie
   text += "],";
   AppendNode(text, viewer);
   text += ',';
-  const Rules rules = RulesOf(viewer);
-  last_digest_ = rules.digest;
-  text += rules.text;
+  Rules rules = RulesOf(viewer);
+  // A client that has no filter lets nothing in; the empty one says so.
+  if (rules.filter.empty()) rules.filter.push_back({});
+  text += "\"PacketFilters\":{";
+  for (const FilterEntry& entry : rules.filter) {
+    if (!text.ends_with('{')) text += ',';
+    AppendFilterEntry(message, entry);
+  }
+  text += "},\"SSHPolicy\":" + *rules.ssh;
+  last_rules_ = std::move(rules.digests);
   text += ",\"ControlTime\":\"" + core::FormatRfc3339(now) + "\"";
 
   // The viewer's own block first, else any: its beginning is made for this viewer
@@ -172,7 +253,7 @@ OutputPtr MapBuilder::FullMap(const Node& viewer, Audience& audience, const Clie
   };
   if (first == nullptr || only_viewer(*first)) {
     first = nullptr;
-    for (const PeerGroup* group : audience.groups()) {
+    for (const auto& group : audience.groups()) {
       for (const auto& block : group->blocks) {
         if (block->members.empty() || only_viewer(*block)) continue;
         first = block.get();
@@ -182,14 +263,6 @@ OutputPtr MapBuilder::FullMap(const Node& viewer, Audience& audience, const Clie
     }
   }
   if (first == nullptr) {
-    if (!forgotten.empty()) {
-      message.Text(",\"PeersRemoved\":[");
-      for (std::size_t i = 0; i < forgotten.size(); ++i) {
-        if (i > 0) message.Text(",");
-        message.Text(std::to_string(forgotten[i]));
-      }
-      message.Text("]");
-    }
     message.Text("}");
     message.EndMessage();
     return message.Take();
@@ -197,7 +270,7 @@ OutputPtr MapBuilder::FullMap(const Node& viewer, Audience& audience, const Clie
   message.Text(",\"Peers\":[");
   AppendBlockInParts(message, *first, id, form);
   core::SliceList pieces;
-  for (const PeerGroup* group : audience.groups()) {
+  for (const auto& group : audience.groups()) {
     for (const auto& block : group->blocks) {
       if (block.get() == first || only_viewer(*block)) continue;
       index_.AppendBlock(*block, form, pieces);
@@ -215,7 +288,7 @@ OutputPtr MapBuilder::FullMap(const Node& viewer, Audience& audience, const Clie
   }
 
   bool any = false;
-  for (const PeerGroup* group : audience.groups()) {
+  for (const auto& group : audience.groups()) {
     for (const auto& block : group->blocks) {
       if (block.get() == first || only_viewer(*block)) continue;
       const core::SharedSlice patches = index_.LatePatches(*block, encoding);

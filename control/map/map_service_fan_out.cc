@@ -1,6 +1,5 @@
 // Ticks of the map fan-out, and what a policy change means.
 #include <algorithm>
-#include <iterator>
 
 #include "control/map/map_service_impl.h"
 
@@ -101,69 +100,34 @@ void MapServiceImpl::ForgetHistory() {
     }
   }
   index_.Forget(oldest);
+  // Nobody's: made again when somebody comes.
+  std::erase_if(audiences_, [](const auto& entry) { return entry.second.use_count() == 1; });
 }
 
-// Classes mean something else from now on. Streams that are up to date and see the
-// same nodes as before only get their new filter; the others get a new full map
-// from shared blocks.
+// Classes mean something else from now on. Blocks of peers stay, and so does what
+// streams know: each gets the difference.
 void MapServiceImpl::OnPolicyChanged() {
-  const Sequence before = index_.head();
-  using Seen = std::shared_ptr<const std::vector<NodeId>>;
-  std::map<std::pair<Audience*, Sequence>, Seen> old_sets;
-  std::vector<std::pair<StreamImpl*, Seen>> live;
+  index_.MoveAll();
+  index_.Advance();
+  for (auto& [id, audience] : std::exchange(audiences_, {})) {
+    if (audience.use_count() == 1) continue;
+    auto now = std::make_shared<Audience>(id, index_, policy_, encoder_);
+    if (now->SeesTheSame(*audience)) {
+      audiences_[id] = std::move(audience);
+      continue;
+    }
+    audience->Freeze();
+    audiences_[id] = std::move(now);
+  }
   for (const Slot& slot : slots_) {
     StreamImpl* stream = slot.stream;
     if (stream == nullptr || stream->audience_ == nullptr) continue;
-    Seen seen;
-    if (stream->phase_ == Phase::kLive) {
-      Seen& set = old_sets[{stream->audience_, stream->position_}];
-      if (!set) {
-        set = std::make_shared<const std::vector<NodeId>>(
-            stream->audience_->SeenAt(stream->position_));
-      }
-      seen = set;
-    }
-    live.emplace_back(stream, std::move(seen));
-  }
-
-  const auto old_audiences = std::exchange(audiences_, {});
-  const auto old_ipv6_only = index_.Ipv6Only();
-  deltas_.clear();
-  index_.Rebuild();
-  const Sequence rebuilt = index_.head();
-  policy_changed_ = index_.Advance();
-  // Nodes that lost or got their IPv4 address: to be told to all who see them.
-  const auto ipv6_only = index_.Ipv6Only();
-  std::vector<NodeId> differing;
-  std::ranges::set_symmetric_difference(old_ipv6_only, ipv6_only, std::back_inserter(differing));
-  for (const NodeId id : differing) {
-    if (const Node* node = source_.FindNode(id)) index_.Replace(*node);
-  }
-
-  std::map<Audience*, std::vector<NodeId>> new_sets;
-  for (const auto& [stream, seen] : live) {
     const Node* viewer = source_.FindNode(stream->node_);
     if (viewer == nullptr) {
       Expire(*stream);
-      continue;
+    } else {
+      SwitchAudience(*stream, *viewer);
     }
-    const bool lagging = stream->position_ < before;
-    const Audience& old_audience = *stream->audience_;
-    stream->audience_ = &AudienceOf(*viewer);
-    if (stream->phase_ != Phase::kLive) continue;
-    auto [set, fresh] = new_sets.try_emplace(stream->audience_);
-    if (fresh) set->second = stream->audience_->SeenAt(rebuilt);
-    const bool same_routes =
-        old_audience.varied_before() == policy_.Varied(stream->audience_->id());
-    const bool same_families = old_audience.ipv6_only() == stream->audience_->ipv6_only();
-    if (!lagging && same_routes && same_families && *seen == set->second) {
-      stream->position_ = rebuilt;
-      continue;
-    }
-    auto forgotten = *seen;
-    std::erase(forgotten, stream->node_);
-    stream->forgotten_ = std::make_shared<const std::vector<NodeId>>(std::move(forgotten));
-    NeedMap(*stream);
   }
 }
 

@@ -99,7 +99,11 @@ void MapServiceImpl::OnChange(const Change& change) {
       derp_changed_ = index_.Advance();
       break;
     case Change::Kind::kPolicyChanged:
-      OnPolicyChanged();
+      if (change.id == 0) {
+        OnPolicyChanged();
+      } else if (node != nullptr && index_.Move(*node)) {
+        if (StreamImpl* stream = StreamOf(change.id)) SwitchAudience(*stream, *node);
+      }
       break;
   }
   if (change.kind == Change::Kind::kSelf || change.self_too) {
@@ -121,7 +125,7 @@ std::unique_ptr<MapStream> MapServiceImpl::Open(NodeId node, const MapRequest& r
       *this, node, request,
       ClientKind{.host = std::move(host), .https = https, .capability = request.version}, waker);
   by_node_[node] = stream.get();
-  stream->audience_ = &AudienceOf(*viewer);
+  stream->audience_ = AudienceOf(*viewer);
   NeedMap(*stream);
   return stream;
 }
@@ -143,7 +147,7 @@ std::string MapServiceImpl::OneShot(NodeId node, const MapRequest& request, std:
   if (viewer == nullptr) return OneShotExpired(request, std::move(host), https);
   stats_.one_shots.Add();
   const OutputPtr output =
-      builder_.FullMap(*viewer, AudienceOf(*viewer),
+      builder_.FullMap(*viewer, *AudienceOf(*viewer),
                        {.host = std::move(host), .https = https, .capability = request.version},
                        EncodingOf(request), loop_.Wall());
   CountCompressions();
@@ -160,11 +164,18 @@ std::string MapServiceImpl::OneShotExpired(const MapRequest& request, std::strin
   return Join(*output);
 }
 
-Audience& MapServiceImpl::AudienceOf(const Node& viewer) {
+AudiencePtr MapServiceImpl::AudienceOf(const Node& viewer) {
   const ViewerClass id = policy_.ClassOfViewer(viewer);
   auto& audience = audiences_[id];
-  if (!audience) audience = std::make_unique<Audience>(id, index_, policy_, encoder_);
-  return *audience;
+  if (!audience) audience = std::make_shared<Audience>(id, index_, policy_, encoder_);
+  return audience;
+}
+
+void MapServiceImpl::SwitchAudience(StreamImpl& stream, const Node& viewer) {
+  auto audience = AudienceOf(viewer);
+  if (audience == stream.audience_) return;
+  stream.audience_ = std::move(audience);
+  stream.rules_version_.reset();
 }
 
 OutputPtr MapServiceImpl::NextOutput(StreamImpl& stream) {
@@ -206,15 +217,13 @@ OutputPtr MapServiceImpl::MakeFullMap(StreamImpl& stream) {
     Expire(stream);
     return nullptr;
   }
-  static const std::vector<NodeId> kNothing;
   OutputPtr output =
-      builder_.FullMap(*viewer, *stream.audience_, stream.client_, stream.encoding_, loop_.Wall(),
-                       stream.forgotten_ ? *stream.forgotten_ : kNothing);
-  stream.forgotten_.reset();
+      builder_.FullMap(*viewer, *stream.audience_, stream.client_, stream.encoding_, loop_.Wall());
   stream.phase_ = Phase::kLive;
   stream.position_ = index_.head();
+  stream.told_ = stream.audience_;
   stream.rules_version_ = policy_.RulesVersion(stream.audience_->id());
-  stream.rules_digest_ = builder_.last_digest();
+  stream.rules_ = builder_.last_rules();
   stream.self_changed_ = false;
   stream.had_map_ = true;
   stream.taking_map_ = true;
@@ -223,19 +232,35 @@ OutputPtr MapServiceImpl::MakeFullMap(StreamImpl& stream) {
 }
 
 OutputPtr MapServiceImpl::MakeUpdate(StreamImpl& stream) {
+  if (stream.place_ == Place::kQueued) return nullptr;
+  OutputPtr output = RenderUpdate(stream);
+  if (stream.phase_ != Phase::kLive || stream.place_ == Place::kNone) return output;
+  if (output == nullptr && stream.place_ != Place::kQueued) LeavePlace(stream);
+  stream.taking_map_ = output != nullptr;
+  return output;
+}
+
+OutputPtr MapServiceImpl::RenderUpdate(StreamImpl& stream) {
   const Sequence from = stream.position_;
   if (from < index_.floor()) {
     End(stream);
     return nullptr;
   }
-  SharedDelta& delta = DeltaFor(*stream.audience_, stream.encoding_, from);
+  SharedDelta& delta = DeltaFor(stream);
+  if (delta.large()) {
+    const bool map = delta.worth_a_map();
+    if (map) stream.phase_ = Phase::kNeedsMap;
+    if (!TakePlace(stream)) return nullptr;
+    if (map) return MakeFullMap(stream);
+  }
   OutputPtr peers = delta.For(stream.node_);
   if (peers != nullptr) stats_.deltas.Add();
   stream.position_ = delta.to();
-  const std::uint64_t rules = policy_.RulesVersion(stream.audience_->id());
-  const bool all_rules = policy_changed_ > from;
-  bool policy = all_rules || rules != std::exchange(stream.rules_version_, rules);
-  const bool self = std::exchange(stream.self_changed_, false);
+  stream.told_ = stream.audience_;
+  const std::uint64_t version = policy_.RulesVersion(stream.audience_->id());
+  const bool policy = stream.rules_version_ != version;
+  stream.rules_version_ = version;
+  bool self = std::exchange(stream.self_changed_, false);
   const bool dns = dns_changed_ > from;
   const bool derp = derp_changed_ > from;
   if (!self && !dns && !derp && !policy) return peers;
@@ -245,34 +270,40 @@ OutputPtr MapServiceImpl::MakeUpdate(StreamImpl& stream) {
     End(stream);
     return nullptr;
   }
-  MapBuilder::Rules told;
-  if (policy) {
-    // Most nodes notice nothing of most changes.
-    told = builder_.RulesOf(*viewer);
-    policy = told.digest != std::exchange(stream.rules_digest_, told.digest);
-    if (!policy && !self && !dns && !derp) return peers;
-  }
   MessageBuilder message(encoder_, stream.encoding_);
   if (peers != nullptr) message.Append(*peers);
   if (dns) message.Append(*settings_.DnsMessage(stream.encoding_));
   if (derp) message.Append(*settings_.DerpMessage(stream.client_, stream.encoding_));
-  if (policy) builder_.AppendPolicyMessage(message, *viewer, told, all_rules);
-  if (dns || derp || policy) stats_.settings_updates.Add();
+  bool rules_changed = false;
+  if (policy) {
+    // Most nodes notice nothing of most changes.
+    MapBuilder::Rules rules = builder_.RulesOf(*viewer);
+    rules_changed = rules.digests != stream.rules_;
+    if (rules_changed) {
+      builder_.AppendPolicyMessage(message, rules, stream.rules_);
+      self |= rules.digests.capabilities != stream.rules_.capabilities;
+      stream.rules_ = std::move(rules.digests);
+    }
+  }
+  if (dns || derp || rules_changed) stats_.settings_updates.Add();
   if (self) {
     builder_.AppendSelfMessage(message, *viewer);
     stats_.self_updates.Add();
   }
-  return message.Take();
+  OutputPtr output = message.Take();
+  return output->bytes == 0 ? nullptr : output;
 }
 
-SharedDelta& MapServiceImpl::DeltaFor(Audience& audience, Encoding encoding, Sequence from) {
+SharedDelta& MapServiceImpl::DeltaFor(const StreamImpl& stream) {
   if (deltas_to_ != index_.head()) {
     deltas_.clear();
     deltas_to_ = index_.head();
   }
-  auto& delta = deltas_[DeltaKey{&audience, encoding, from}];
+  auto& delta = deltas_[DeltaKey{stream.told_.get(), stream.audience_.get(), stream.encoding_,
+                                 stream.position_}];
   if (!delta) {
-    delta = std::make_unique<SharedDelta>(index_, audience, encoder_, encoding, from);
+    delta = std::make_unique<SharedDelta>(index_, stream.told_, stream.audience_, encoder_,
+                                          stream.encoding_, stream.position_);
     stats_.delta_renders.Add();
     stats_.peers_changed.Add(delta->changed());
     stats_.peers_patched.Add(delta->patched());

@@ -118,12 +118,17 @@ class MapServiceImpl final : public MapService {
   [[nodiscard]] StreamImpl* Find(StreamRef ref) const;
   [[nodiscard]] StreamImpl* StreamOf(NodeId node) const;
   [[nodiscard]] StreamRef RefOf(const StreamImpl& stream) const;
-  [[nodiscard]] Audience& AudienceOf(const Node& viewer);
+  [[nodiscard]] AudiencePtr AudienceOf(const Node& viewer);
+  void SwitchAudience(StreamImpl& stream, const Node& viewer);
   void Expire(StreamImpl& stream);
   void CheckNodeKey(const Node& node);
 
   // --- full maps ---
   void NeedMap(StreamImpl& stream);
+  // For a delta that is as large as a map; false: it has to wait.
+  [[nodiscard]] bool TakePlace(StreamImpl& stream);
+  void QueueForPlace(StreamImpl& stream);
+  void HoldPlace(StreamImpl& stream);
   void LeavePlace(StreamImpl& stream);
   void FillPlaces();
   [[nodiscard]] OutputPtr MakeFullMap(StreamImpl& stream);
@@ -133,7 +138,8 @@ class MapServiceImpl final : public MapService {
   void Tick();
   void Publish();
   [[nodiscard]] OutputPtr MakeUpdate(StreamImpl& stream);
-  [[nodiscard]] SharedDelta& DeltaFor(Audience& audience, Encoding encoding, Sequence from);
+  [[nodiscard]] OutputPtr RenderUpdate(StreamImpl& stream);
+  [[nodiscard]] SharedDelta& DeltaFor(const StreamImpl& stream);
   void NoteFanOutProgress();
   void OnFanOutProgress(std::uint64_t fan_out);
   void ForgetHistory();
@@ -162,7 +168,7 @@ class MapServiceImpl final : public MapService {
   std::vector<std::uint32_t> free_slots_;
   std::uint64_t next_generation_ = 1;
   std::unordered_map<NodeId, StreamImpl*> by_node_;
-  std::map<ViewerClass, std::unique_ptr<Audience>> audiences_;
+  std::map<ViewerClass, AudiencePtr> audiences_;
   std::size_t open_streams_ = 0;
   std::size_t expired_streams_ = 0;  // of unknown node keys
 
@@ -179,8 +185,7 @@ class MapServiceImpl final : public MapService {
   Sequence published_ = 0;  // what streams may be told
   Sequence dns_changed_ = 0;
   Sequence derp_changed_ = 0;
-  Sequence policy_changed_ = 0;
-  using DeltaKey = std::tuple<Audience*, Encoding, Sequence>;
+  using DeltaKey = std::tuple<Audience*, Audience*, Encoding, Sequence>;
   std::map<DeltaKey, std::unique_ptr<SharedDelta>> deltas_;  // all up to deltas_to_
   Sequence deltas_to_ = 0;
   std::size_t forget_at_ = 0;

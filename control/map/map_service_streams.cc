@@ -142,10 +142,32 @@ void MapServiceImpl::NeedMap(StreamImpl& stream) {
   stream.phase_ = Phase::kNeedsMap;
   ++maps_asked_.front();
   if (stream.place_ != Place::kNone) return;
+  QueueForPlace(stream);
+  FillPlaces();
+}
+
+bool MapServiceImpl::TakePlace(StreamImpl& stream) {
+  if (stream.place_ != Place::kNone) return stream.place_ != Place::kQueued;
+  if (held_places_ >= options_.full_maps || !map_queue_.empty()) {
+    QueueForPlace(stream);
+    return false;
+  }
+  HoldPlace(stream);
+  return true;
+}
+
+void MapServiceImpl::QueueForPlace(StreamImpl& stream) {
   stream.place_ = Place::kQueued;
   ++waiting_;
   map_queue_.push_back(RefOf(stream));
-  FillPlaces();
+}
+
+void MapServiceImpl::HoldPlace(StreamImpl& stream) {
+  stream.place_ = Place::kHeld;
+  stream.place_since_ = loop_.Now();
+  stream.last_pull_ = stream.place_since_;
+  ++held_places_;
+  places_.push_back(RefOf(stream));
 }
 
 void MapServiceImpl::LeavePlace(StreamImpl& stream) {
@@ -168,12 +190,8 @@ void MapServiceImpl::FillPlaces() {
     map_queue_.pop_front();
     StreamImpl* stream = Find(ref);
     if (stream == nullptr || stream->place_ != Place::kQueued) continue;
-    stream->place_ = Place::kHeld;
-    stream->place_since_ = loop_.Now();
-    stream->last_pull_ = stream->place_since_;
     --waiting_;
-    ++held_places_;
-    places_.push_back(ref);
+    HoldPlace(*stream);
     if (stream->idle()) stream->waker_.Wake();
   }
   stats_.waiting_for_map.Set(static_cast<std::int64_t>(waiting_));

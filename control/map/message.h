@@ -26,6 +26,7 @@ class MessageBuilder {
  public:
   MessageBuilder(Encoder& encoder, Encoding encoding) : encoder_(encoder), encoding_(encoding) {}
 
+  [[nodiscard]] Encoding encoding() const { return encoding_; }
   void Text(std::string_view text) { text_ += text; }
   // For writers that append.
   [[nodiscard]] std::string& text() { return text_; }

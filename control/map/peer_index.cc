@@ -26,18 +26,56 @@ void PeerIndex::Rebuild() {
   source_.EachNode([&](const Node& node) { Insert(node, at); });
 }
 
-const Peer* PeerIndex::Find(NodeId id) const {
+Peer* PeerIndex::Find(NodeId id) const {
   const auto at = peers_.find(id);
   return at == peers_.end() ? nullptr : at->second.get();
 }
 
-PeerGroup& PeerIndex::Group(PeerClass id) {
+PeerGroupPtr PeerIndex::Group(PeerClass id) {
   auto& group = groups_[id];
   if (!group) {
-    group = std::make_unique<PeerGroup>();
+    group = std::make_shared<PeerGroup>();
     group->id = id;
+    group->created = ++groups_version_;
   }
-  return *group;
+  return group;
+}
+
+bool PeerIndex::Move(const Node& node) {
+  const auto found = peers_.find(node.row.id);
+  if (found == peers_.end()) return false;
+  Peer& peer = *found->second;
+  const PeerClass now = policy_.ClassOfPeer(node);
+  if (const bool ipv6_only = policy_.Ipv6Only(now); ipv6_only != peer.ipv6_only) {
+    peer.ipv6_only = ipv6_only;
+    Replace(node);
+  }
+  if (peer.group->id == now) return false;
+  const Sequence at = Advance();
+  removed_.push_back({peer.id, peer.group, peer.added, at});
+  Dereference(peer);
+  TakeFromBlock(peer);
+  peer.group = Group(now);
+  peer.added = at;
+  Reference(peer, node.wire_user(), at);
+  PlaceInBlock(peer);
+  Touch(peer, at);
+  return true;
+}
+
+void PeerIndex::MoveAll() {
+  source_.EachNode([this](const Node& node) { (void)Move(node); });
+}
+
+const PeerIndex::Whereabouts& PeerIndex::LeftSince(Sequence position) {
+  if (left_since_head_ != head_) left_since_.clear();
+  left_since_head_ = head_;
+  const auto [at, fresh] = left_since_.try_emplace(position);
+  if (!fresh) return at->second;
+  for (auto gone = removed_.rbegin(); gone != removed_.rend() && gone->removed > position; ++gone) {
+    at->second[gone->id] = &*gone;  // the first of several is what counts
+  }
+  return at->second;
 }
 
 void PeerIndex::Insert(const Node& node, Sequence at) {
@@ -46,7 +84,7 @@ void PeerIndex::Insert(const Node& node, Sequence at) {
   Peer& peer = *slot;
   peer.id = node.row.id;
   const PeerClass peer_class = policy_.ClassOfPeer(node);
-  peer.group = &Group(peer_class);
+  peer.group = Group(peer_class);
   peer.ipv6_only = policy_.Ipv6Only(peer_class);
   peer.added = at;
   Reference(peer, node.wire_user(), at);
@@ -90,7 +128,7 @@ void PeerIndex::Patch(const Node& node, std::uint16_t fields) {
 
 void PeerIndex::Refresh(const Node& node, std::uint16_t fields) {
   const auto found = peers_.find(node.row.id);
-  if (found != peers_.end()) Outdate(*found->second, fields);
+  if (found != peers_.end() && fields != 0) Outdate(*found->second, fields);
 }
 
 void PeerIndex::Outdate(Peer& peer, std::uint16_t fields) {
@@ -246,15 +284,6 @@ const std::string& PeerIndex::Json(Peer& peer, bool ipv6_only) {
   return json;
 }
 
-std::vector<NodeId> PeerIndex::Ipv6Only() const {
-  std::vector<NodeId> ids;
-  for (const auto& [id, peer] : peers_) {
-    if (peer->ipv6_only) ids.push_back(id);
-  }
-  std::ranges::sort(ids);
-  return ids;
-}
-
 core::SharedSlice PeerIndex::MakePiece(Block& block, std::size_t first, std::size_t last,
                                        PeerForm form) {
   std::string text;
@@ -314,6 +343,17 @@ void PeerIndex::Forget(Sequence position) {
     user_changes_.pop_front();
   }
   floor_ = std::max(floor_, position);
+  left_since_.clear();
+  DropGroups();
+}
+
+void PeerIndex::DropGroups() {
+  const std::size_t before = groups_.size();
+  std::erase_if(groups_, [](const auto& entry) {
+    entry.second->dropped = entry.second->nodes == 0;
+    return entry.second->dropped;
+  });
+  if (groups_.size() != before) ++drops_;
 }
 
 }  // namespace ringscale::control

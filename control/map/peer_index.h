@@ -77,17 +77,21 @@ struct PeerGroup {
     Sequence since = 0;  // when it came from no nodes to one, last
   };
   PeerClass id = 0;
+  std::uint64_t created = 0;  // PeerIndex::groups_version then
+  bool dropped = false;       // had no nodes; one of the same class would be another group
   std::vector<std::unique_ptr<Block>> blocks;
   std::map<UserId, UserRef> users;
   std::size_t nodes = 0;
 };
 
+using PeerGroupPtr = std::shared_ptr<PeerGroup>;
+
 struct Peer {
   NodeId id = 0;
-  PeerGroup* group = nullptr;
+  PeerGroupPtr group;
   Block* block = nullptr;
   UserId user = 0;
-  Sequence added = 0;
+  Sequence added = 0;                // to its group
   Sequence replaced = 0;             // changed in a way that a patch cannot tell
   Sequence changed = 0;              // any change: the greatest of all
   std::array<Sequence, 8> fields{};  // by bit of Change::Field
@@ -99,9 +103,10 @@ struct Peer {
   std::string ipv6_json;  // the same for viewers without IPv4
 };
 
+// A peer left a group, for another one or for good.
 struct RemovedPeer {
   NodeId id = 0;
-  PeerGroup* group = nullptr;
+  PeerGroupPtr group;
   Sequence added = 0;
   Sequence removed = 0;
 };
@@ -114,8 +119,12 @@ class PeerIndex {
   PeerIndex(const PeerIndex&) = delete;
   PeerIndex& operator=(const PeerIndex&) = delete;
 
-  // Reads everything anew (start, policy change). Positions from before are void.
+  // Reads everything anew. Positions from before are void.
   void Rebuild();
+  // The node may be of another class now; true when it is.
+  bool Move(const Node& node);
+  // The same of all nodes.
+  void MoveAll();
 
   void Add(const Node& node);
   void Replace(const Node& node);
@@ -131,15 +140,16 @@ class PeerIndex {
   // Counts a change that is no peer's (DNS, DERP map).
   Sequence Advance() { return ++head_; }
 
-  [[nodiscard]] const Peer* Find(NodeId id) const;
-  [[nodiscard]] PeerGroup& Group(PeerClass id);
-  // Grows when a class shows up that was not there before.
-  [[nodiscard]] std::size_t group_count() const { return groups_.size(); }
+  [[nodiscard]] Peer* Find(NodeId id) const;
+  [[nodiscard]] PeerGroupPtr Group(PeerClass id);
+  [[nodiscard]] const std::map<PeerClass, PeerGroupPtr>& groups() const { return groups_; }
+  // Grows with every new group.
+  [[nodiscard]] std::uint64_t groups_version() const { return groups_version_; }
+  // Grows when groups were dropped.
+  [[nodiscard]] std::uint64_t drops() const { return drops_; }
   [[nodiscard]] std::size_t size() const { return peers_.size(); }
 
   [[nodiscard]] const std::string& Json(Peer& peer, bool ipv6_only);
-  // Ids of the nodes whose IPv4 address nobody is shown, sorted.
-  [[nodiscard]] std::vector<NodeId> Ipv6Only() const;
   // Appends a whole block, in one piece or in parts. It is complete only together
   // with LatePatches, sent after it.
   void AppendBlock(Block& block, PeerForm form, core::SliceList& pieces);
@@ -150,6 +160,10 @@ class PeerIndex {
   // From the latest change back.
   [[nodiscard]] Peer* newest() const { return newest_; }
   [[nodiscard]] const std::deque<RemovedPeer>& removed() const { return removed_; }
+  // Where those that left a group after `position` were then, by node. Valid until the
+  // next change.
+  using Whereabouts = std::unordered_map<NodeId, const RemovedPeer*>;
+  [[nodiscard]] const Whereabouts& LeftSince(Sequence position);
   struct UserChange {
     UserId id = 0;
     Sequence at = 0;
@@ -170,6 +184,7 @@ class PeerIndex {
 
  private:
   void Insert(const Node& node, Sequence at);
+  void DropGroups();
   void Touch(Peer& peer, Sequence at);
   void Unlink(Peer& peer);
   void PlaceInBlock(Peer& peer);
@@ -196,11 +211,15 @@ class PeerIndex {
   Sequence floor_ = 0;
   std::uint64_t users_version_ = 0;
   std::unordered_map<NodeId, std::unique_ptr<Peer>> peers_;
-  std::map<PeerClass, std::unique_ptr<PeerGroup>> groups_;
+  std::map<PeerClass, PeerGroupPtr> groups_;
+  std::uint64_t groups_version_ = 0;
+  std::uint64_t drops_ = 0;
   Peer* newest_ = nullptr;
   Peer* oldest_ = nullptr;
   std::deque<RemovedPeer> removed_;
   std::deque<UserChange> user_changes_;
+  std::map<Sequence, Whereabouts> left_since_;
+  Sequence left_since_head_ = 0;  // when those were made
 };
 
 }  // namespace ringscale::control

@@ -2,6 +2,8 @@
 // what the policy makes of them.
 #pragma once
 
+#include <vector>
+
 #include "control/map/map_service.h"
 #include "control/map/map_source.h"
 #include "control/policy/policy_index.h"
@@ -18,16 +20,24 @@ class PolicyRelay final : public ChangeListener {
   void OnChange(const Change& change) override {
     const PolicyIndex::Effect effect = policy_.OnChange(change);
     maps_.OnChange(change);
-    if (effect.policy_changed) PolicyChanged();
-    for (const NodeId id : effect.replaced) {
-      const Node* node = source_.FindNode(id);
-      if (node == nullptr) continue;
-      maps_.OnChange({.kind = Change::Kind::kNodeReplaced, .id = id, .node = node});
-    }
+    Tell(effect);
   }
-  void PolicyChanged() { maps_.OnChange({.kind = Change::Kind::kPolicyChanged}); }
+  // After PolicyIndex::Use.
+  void PolicyChanged() { Tell(policy_.Take()); }
 
  private:
+  void Tell(const PolicyIndex::Effect& effect) {
+    if (effect.everybody) maps_.OnChange({.kind = Change::Kind::kPolicyChanged});
+    TellEach(effect.moved, Change::Kind::kPolicyChanged);
+    TellEach(effect.replaced, Change::Kind::kNodeReplaced);
+  }
+  void TellEach(const std::vector<NodeId>& ids, Change::Kind kind) {
+    for (const NodeId id : ids) {
+      const Node* node = source_.FindNode(id);
+      if (node != nullptr) maps_.OnChange({.kind = kind, .id = id, .node = node});
+    }
+  }
+
   PolicyIndex& policy_;
   const MapSource& source_;
   ChangeListener& maps_;

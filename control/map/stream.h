@@ -5,11 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "control/map/audience.h"
+#include "control/map/map_builder.h"
 #include "control/map/map_service.h"
 #include "control/map/message.h"
 #include "control/map/settings_pieces.h"
@@ -72,14 +73,15 @@ class StreamImpl final : public MapStream {
   bool told_expired_ = false;
   std::string ping_;  // a map message on its way out, or empty
   std::uint32_t slot_ = 0;
-  Audience* audience_ = nullptr;
+  AudiencePtr audience_;
+  // As whose viewer it was told all up to `position_`: another one while its audience
+  // changed since.
+  AudiencePtr told_;
   Sequence position_ = 0;
-  std::uint64_t rules_version_ = 0;  // PolicyView::RulesVersion that it was told
-  std::uint64_t rules_digest_ = 0;   // of the rules themselves
-  std::uint64_t awaited_by_ = 0;     // the fan-out that waits for it
-  // Peers it was told about before its audience changed, until the next full map.
-  std::shared_ptr<const std::vector<NodeId>> forgotten_;
-  core::Instant last_message_;  // when the last one was taken
+  std::optional<std::uint64_t> rules_version_;  // PolicyView::RulesVersion it was told
+  RulesDigests rules_;                          // what it was told
+  std::uint64_t awaited_by_ = 0;                // the fan-out that waits for it
+  core::Instant last_message_;                  // when the last one was taken
   core::Instant last_pull_;
   core::Instant place_since_;
   core::Duration keep_alive_after_;

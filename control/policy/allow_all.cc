@@ -3,8 +3,11 @@
 namespace ringscale::control {
 
 AllowAllPolicy::AllowAllPolicy()
-    : rule_(std::make_shared<const std::string>(
-          R"({"SrcIPs":["*"],"DstPorts":[{"IP":"*","Ports":{"First":0,"Last":65535}}]})")),
+    : everything_{.name = 0,
+                  .rules = {{.src = std::make_shared<const FilterSource>(
+                                 FilterSource{.text = R"(["*"])"}),
+                             .rest =
+                                 R"(,"DstPorts":[{"IP":"*","Ports":{"First":0,"Last":65535}}]})"}}},
       ssh_(std::make_shared<const std::string>(R"({"rules":[]})")) {}
 
 PeerClass AllowAllPolicy::ClassOfPeer(const Node& node) const {
@@ -22,9 +25,9 @@ std::vector<PeerClass> AllowAllPolicy::Visible(ViewerClass viewer) const {
   return {0};
 }
 
-std::vector<PolicyText> AllowAllPolicy::PacketFilter(const Node& node) const {
+std::vector<FilterEntry> AllowAllPolicy::PacketFilter(const Node& node) const {
   (void)node;
-  return {rule_};
+  return {everything_};
 }
 
 PolicyText AllowAllPolicy::SshPolicy(const Node& node) const {

@@ -13,12 +13,12 @@ class AllowAllPolicy final : public PolicyView {
   [[nodiscard]] PeerClass ClassOfPeer(const Node& node) const override;
   [[nodiscard]] ViewerClass ClassOfViewer(const Node& node) const override;
   [[nodiscard]] std::vector<PeerClass> Visible(ViewerClass viewer) const override;
-  [[nodiscard]] std::vector<PolicyText> PacketFilter(const Node& node) const override;
+  [[nodiscard]] std::vector<FilterEntry> PacketFilter(const Node& node) const override;
   [[nodiscard]] PolicyText SshPolicy(const Node& node) const override;
   void AddSelfCapabilities(const Node& node, core::json::Writer& cap_map) const override;
 
  private:
-  PolicyText rule_;
+  FilterEntry everything_;
   PolicyText ssh_;
 };
 

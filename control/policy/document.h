@@ -195,6 +195,9 @@ struct Document {
   std::optional<bool> one_cgnat_route;
   std::string derp_map;           // JSON, empty: none
   std::string extra_dns_records;  // JSON, empty: none
+
+  // Of everything but who is in the groups: the same, however it is laid out.
+  std::uint64_t digest_without_members = 0;
 };
 
 // The bounds of a policy. Reaching one is an error that names it.

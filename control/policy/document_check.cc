@@ -376,6 +376,20 @@ void Collect(const Document& document, const Alias& alias, std::vector<AddressRa
   }
 }
 
+// Rules name a group, whoever is in it.
+std::uint64_t DigestWithoutMembers(const HuValue& root) {
+  std::string text;
+  for (const auto& member : root.members) {
+    text += Lower(member.name) + '\n';
+    if (Lower(member.name) == "groups") {
+      for (const auto& group : member.value.members) text += group.name + '\n';
+    } else {
+      member.value.Write(text);
+    }
+  }
+  return std::hash<std::string>()(text);
+}
+
 }  // namespace
 
 std::vector<AddressRange> LiteralRanges(const Document& document, const Alias& alias) {
@@ -393,6 +407,7 @@ Checked<Document> ParseDocument(std::string_view text, const DocumentLimits& lim
     return std::unexpected(std::move(done.error()));
   }
   if (auto done = Checker(document).Run(); !done) return std::unexpected(std::move(done.error()));
+  document.digest_without_members = DigestWithoutMembers(*root);
   return document;
 }
 

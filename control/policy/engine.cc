@@ -1,6 +1,7 @@
 #include "control/policy/engine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/json/writer.h"
 
@@ -46,7 +47,15 @@ Engine::NodeClass Engine::Describe(const PolicyNode& node) const {
   out.exit_node = node.IsExitNode();
   out.tagged = node.tagged();
   if (program_->per_user() && !node.tagged()) out.user = node.user;
-  for (const TermId term : out.terms) out.key += std::to_string(term) + ",";
+  for (const TermId term : out.terms) {
+    out.key += std::to_string(term);
+    // Addresses: which of the two is among them shows in the filter.
+    for (const auto& range : program_->terms()[term].ranges) {
+      if (range.Contains(node.v4)) out.key += '4';
+      if (range.Contains(node.v6)) out.key += '6';
+    }
+    out.key += ',';
+  }
   for (const auto& subnet : out.subnets) out.key += subnet.text() + ";";
   out.key += out.exit_node ? "x" : "-";
   out.key += out.tagged ? "t" : "u" + std::to_string(out.user);
@@ -106,9 +115,16 @@ void Engine::IndexClass(ClassId id, bool member) {
   for (std::size_t i = 0; i < rules_.size(); ++i) {
     rules_[i].dst.Set(id, member && IsDestination(program_->rules()[i], node_class));
   }
-  live_classes_.Set(id, member);
   if (node_class.user != 0) user_classes_[node_class.user].Set(id, member);
-  visible_.clear();
+  // Seeing is mutual, and a class changes nothing between two others.
+  if (visible_.empty()) return;
+  const ClassSet seen = member ? MakeVisible(id) : ClassSet();
+  for (auto& [other, visible] : visible_) visible.Set(id, seen.Has(other));
+  if (member) {
+    visible_[id] = seen;
+  } else {
+    visible_.erase(id);
+  }
 }
 
 ClassId Engine::JoinClass(const PolicyNode& node) {
@@ -145,8 +161,11 @@ void Engine::LeaveClass(ClassId id, NodeId node) {
 void Engine::Touch(ClassId id, Affected& affected) {
   affected.filters.Set(id);
   affected.ssh.Set(id);
+  const UserId user = classes_[id].user;
   for (SideId i = 0; i < sides_.size(); ++i) {
-    if (sides_[i].address.Has(id)) sides_[i].text.reset();
+    if (!sides_[i].address.Has(id)) continue;
+    sides_[i].text.reset();
+    if (user != 0) own_sources_.erase({user, i});
   }
   for (std::size_t i = 0; i < rules_.size(); ++i) {
     const Rule& rule = program_->rules()[i];
@@ -156,12 +175,30 @@ void Engine::Touch(ClassId id, Affected& affected) {
         src.identity.Has(id) && !((side.all || side.danger_all) && side.postures.empty());
     if (named) affected.filters |= rules_[i].dst;
     if (!rule.companions.empty() && rules_[i].dst.Has(id)) affected.filters |= src.address;
-    if (rule.self && classes_[id].user != 0) affected.filters |= ClassesOfUser(classes_[id].user);
+    if (rule.self && user != 0) affected.filters |= ClassesOfUser(user);
   }
   for (const auto& rule : program_->ssh()) {
     if (!sides_[rule.src].identity.Has(id)) continue;
+    ssh_texts_.erase(&rule);
     affected.ssh |= sides_[rule.dst].address;
-    if (classes_[id].user != 0) affected.ssh |= ClassesOfUser(classes_[id].user);
+    if (user != 0) affected.ssh |= ClassesOfUser(user);
+  }
+}
+
+// SSH rules name the addresses of those that record sessions.
+void Engine::TouchRecorders(const PolicyNode& node, Affected& affected) {
+  if (!node.tagged()) return;
+  for (const auto& rule : program_->ssh()) {
+    if (std::ranges::none_of(rule.rule->recorders, [&](const std::string& tag) {
+          return std::ranges::find(node.tags, tag) != node.tags.end();
+        })) {
+      continue;
+    }
+    ssh_texts_.erase(&rule);
+    affected.ssh |= sides_[rule.dst].address;
+    affected.ssh |= sides_[rule.src].identity;
+    if (!rule.self) continue;
+    for (const auto& [user, classes] : user_classes_) affected.ssh |= classes;
   }
 }
 
@@ -197,32 +234,71 @@ void Engine::CountSubnets(const PolicyNode& node, int by, Affected& affected) {
 }
 
 Affected Engine::Put(const PolicyNode& node) {
-  Affected affected;
   const auto old = nodes_.find(node.id);
-  if (old != nodes_.end()) {
-    if (old->second == node) return affected;
-    const bool unreachable = unreachable_.contains(node.id);
-    affected = Remove(node.id);
-    if (unreachable) unreachable_.insert(node.id);
+  if (old != nodes_.end() && old->second == node) return {};
+  Affected affected;
+  if (old == nodes_.end()) {
+    Enter(node, affected);
+    return affected;
   }
-  nodes_[node.id] = node;
-  const ClassId id = JoinClass(node);
-  CountSubnets(node, 1, affected);
+  const ClassId id = ClassOf(node.id);
+  if (classes_[id].key != Describe(node).key) {
+    Take(node.id, affected);
+    Enter(node, affected);
+    return affected;
+  }
+  // Of the same class as before, and with the same routes.
+  const PolicyNode before = std::exchange(old->second, node);
+  if (before.v4 == node.v4 && before.v6 == node.v6 && before.user == node.user &&
+      before.tags == node.tags) {
+    return affected;
+  }
   Touch(id, affected);
+  TouchRecorders(before, affected);
+  TouchRecorders(node, affected);
   return affected;
 }
 
 Affected Engine::Remove(NodeId id) {
   Affected affected;
+  if (!nodes_.contains(id)) return affected;
+  Take(id, affected);
+  unreachable_.erase(id);
+  return affected;
+}
+
+bool Engine::Adopt(std::shared_ptr<const Program> program) {
+  if (!program_->SameRules(*program)) return false;
+  program_ = std::move(program);
+  ssh_texts_.clear();
+  return true;
+}
+
+Affected Engine::Classify(NodeId id) {
+  const PolicyNode node = nodes_.at(id);
+  Affected affected;
+  if (classes_[ClassOf(id)].key == Describe(node).key) return affected;
+  Take(id, affected);
+  Enter(node, affected);
+  return affected;
+}
+
+void Engine::Enter(const PolicyNode& node, Affected& affected) {
+  nodes_[node.id] = node;
+  const ClassId id = JoinClass(node);
+  CountSubnets(node, 1, affected);
+  Touch(id, affected);
+  TouchRecorders(node, affected);
+}
+
+void Engine::Take(NodeId id, Affected& affected) {
   const auto at = nodes_.find(id);
-  if (at == nodes_.end()) return affected;
   const ClassId old_class = class_of_node_.at(id);
   Touch(old_class, affected);
+  TouchRecorders(at->second, affected);
   CountSubnets(at->second, -1, affected);
   LeaveClass(old_class, id);
-  unreachable_.erase(id);
   nodes_.erase(at);
-  return affected;
 }
 
 bool Engine::SetReachable(NodeId id, bool reachable) {
@@ -240,8 +316,12 @@ bool Engine::SelfApplies(const Rule& rule, const NodeClass& node_class) const {
 
 const ClassSet& Engine::Visible(ClassId id) const {
   const auto [at, fresh] = visible_.try_emplace(id);
-  if (!fresh) return at->second;
-  ClassSet& out = at->second;
+  if (fresh) at->second = MakeVisible(id);
+  return at->second;
+}
+
+ClassSet Engine::MakeVisible(ClassId id) const {
+  ClassSet out;
   for (std::size_t i = 0; i < rules_.size(); ++i) {
     const Rule& rule = program_->rules()[i];
     const SideIndex& src = sides_[rule.src];
@@ -308,7 +388,7 @@ std::size_t Engine::MemoryUse() const {
   }
   for (const auto& side : sides_) {
     bytes += sizeof side + side.identity.bytes() + side.address.bytes() + side.routes.bytes();
-    if (side.text) bytes += side.text->capacity();
+    if (side.text) bytes += side.text->text.capacity();
   }
   for (const auto& rule : rules_) bytes += sizeof rule + rule.dst.bytes();
   for (const auto& [id, set] : visible_) bytes += 64 + set.bytes();

@@ -17,12 +17,11 @@
 #include <vector>
 
 #include "control/policy/class_set.h"
+#include "control/policy/policy.h"
 #include "control/policy/program.h"
 #include "control/policy/tailnet.h"
 
 namespace ringscale::control::policy {
-
-using TextPtr = std::shared_ptr<const std::string>;
 
 struct DstPort {
   std::optional<AddressRange> range;  // none: "*"
@@ -37,7 +36,8 @@ struct CapGrant {
 
 // tailcfg.FilterRule. Rules of one source share its text.
 struct FilterRule {
-  TextPtr src;  // the value of SrcIPs
+  FilterSourcePtr src;
+  std::uint64_t source = 0;  // names what the sources are (FilterEntry::name)
   std::optional<std::uint8_t> protocol;
   std::vector<DstPort> dst_ports;
   std::vector<CapGrant> cap_grants;
@@ -84,6 +84,10 @@ class Engine {
   // after is returned.
   Affected Put(const PolicyNode& node);
   Affected Remove(NodeId id);
+  // Takes a program with the same rules and other people in its groups. False: the
+  // rules are others. Nodes whose users' groups changed have to be classified again.
+  [[nodiscard]] bool Adopt(std::shared_ptr<const Program> program);
+  Affected Classify(NodeId id);
 
   [[nodiscard]] const PolicyNode* Find(NodeId id) const;
   [[nodiscard]] ClassId ClassOf(NodeId id) const;
@@ -145,15 +149,20 @@ class Engine {
     std::set<NodeId> members;
   };
   struct SideIndex {
-    ClassSet identity;     // for what the nodes are
-    ClassSet address;      // or for their address
-    ClassSet routes;       // a subnet that they serve is among the addresses
-    mutable TextPtr text;  // SrcIPs, null: to be written
+    ClassSet identity;             // for what the nodes are
+    ClassSet address;              // or for their address
+    ClassSet routes;               // a subnet that they serve is among the addresses
+    mutable FilterSourcePtr text;  // null: to be written
   };
   struct RuleIndex {
     ClassSet dst;  // nodes that the rule's destinations concern
   };
   struct Merged;  // of PacketFilter
+  // Rules with a destination, or a source, that a route is part of; by number.
+  struct RouteRules {
+    std::vector<std::size_t> to;
+    std::vector<std::size_t> from;
+  };
 
   [[nodiscard]] NodeClass Describe(const PolicyNode& node) const;
   ClassId JoinClass(const PolicyNode& node);
@@ -166,14 +175,26 @@ class Engine {
     return sides_[side].address.Has(id) || sides_[side].routes.Has(id);
   }
   void Touch(ClassId id, Affected& affected);
+  void TouchRecorders(const PolicyNode& node, Affected& affected);
+  void Enter(const PolicyNode& node, Affected& affected);
+  void Take(NodeId id, Affected& affected);
   void WildcardRoutesChanged(Affected& affected);
   void CountSubnets(const PolicyNode& node, int by, Affected& affected);
 
   // Nodes of a user, untagged.
   [[nodiscard]] const ClassSet& ClassesOfUser(UserId user) const;
-  [[nodiscard]] std::string AddressesOf(const ClassSet& classes, UserId only_user = 0) const;
-  [[nodiscard]] TextPtr SourceText(SideId side) const;
+  [[nodiscard]] std::string AddressesOf(const ClassSet& classes) const;
+  [[nodiscard]] ClassSet MakeVisible(ClassId id) const;
+  [[nodiscard]] FilterSourcePtr SourceText(SideId side) const;
+  // Those nodes of a user that the side names.
+  struct OwnSources {
+    ClassSet classes;
+    FilterSourcePtr text;
+  };
+  [[nodiscard]] const OwnSources& SourcesOfUser(SideId side, UserId user) const;
 
+  void AddPorts(const Rule& rule, std::optional<std::uint8_t> protocol, std::vector<DstPort> ports,
+                bool beside_all, Merged& merged) const;
   void AddPortRules(const Rule& rule, const PolicyNode& node, const NodeClass& node_class,
                     Merged& merged) const;
   void AddAppRules(const Rule& rule, const PolicyNode& node, const NodeClass& node_class,
@@ -186,15 +207,22 @@ class Engine {
                          std::vector<DstPort>& out) const;
   [[nodiscard]] bool SelfApplies(const Rule& rule, const NodeClass& node_class) const;
 
-  struct SshOutput;
+  // Rules as JSON.
+  struct SshOutput {
+    std::vector<std::string> check;
+    std::vector<std::string> accept;
+  };
+  struct SshSources;
   // Of a check rule before or after somebody approved, of others at any time.
   [[nodiscard]] std::string SshAction(const SshProgramRule& rule, bool approved) const;
   [[nodiscard]] bool SshSpeaksOf(const SshProgramRule& rule, NodeId src, NodeId dst) const;
   [[nodiscard]] bool SshNames(const SshProgramRule& rule, NodeId src, std::string_view user) const;
-  void WriteSshRules(const SshProgramRule& rule, const PolicyNode& node, SshOutput& out) const;
+  void AddSshRules(const SshProgramRule& rule, const PolicyNode& node, SshOutput& out) const;
+  void WriteSshRules(const SshProgramRule& rule, const SshSources& sources, SshOutput& out) const;
 
   [[nodiscard]] bool DestinationCovers(const Rule& rule, const core::IpPrefix& route) const;
   [[nodiscard]] bool SourceCovers(const Rule& rule, const core::IpPrefix& route) const;
+  [[nodiscard]] const RouteRules& RulesFor(const core::IpPrefix& route) const;
   [[nodiscard]] bool ViaNames(const Rule& rule, const NodeClass& node_class) const;
   [[nodiscard]] bool CarriesVia(const Rule& rule, const core::IpPrefix& route, NodeId peer) const;
 
@@ -205,7 +233,6 @@ class Engine {
   std::unordered_map<NodeId, ClassId> class_of_node_;
   std::unordered_map<std::string, ClassId> class_of_key_;
   std::vector<NodeClass> classes_;
-  ClassSet live_classes_;
 
   std::vector<SideIndex> sides_;
   std::vector<RuleIndex> rules_;
@@ -214,6 +241,9 @@ class Engine {
   std::map<core::IpPrefix, NodeId> primaries_;
   std::set<NodeId> unreachable_;
   mutable std::unordered_map<ClassId, ClassSet> visible_;
+  mutable std::map<std::pair<UserId, SideId>, OwnSources> own_sources_;
+  mutable std::map<core::IpPrefix, RouteRules> route_rules_;
+  mutable std::unordered_map<const SshProgramRule*, SshOutput> ssh_texts_;  // for destinations
 };
 
 }  // namespace ringscale::control::policy

@@ -13,6 +13,16 @@ void WriteRanges(Writer& json, const std::vector<AddressRange>& ranges) {
   for (const auto& range : ranges) json.Plain(range.text());
 }
 
+FilterSourcePtr MakeSource(std::string text) {
+  const std::uint64_t digest = std::hash<std::string>()(text);
+  return std::make_shared<const FilterSource>(std::move(text), digest);
+}
+
+// A rule for autogroup:self is one of the user's own nodes.
+std::uint64_t SelfName(std::uint64_t name) {
+  return name ^ 0x5e1f;
+}
+
 }  // namespace
 
 std::string FilterRule::Rest() const {
@@ -50,10 +60,10 @@ std::string FilterRule::Rest() const {
 }
 
 std::string FilterRule::Json() const {
-  return "{\"SrcIPs\":" + *src + Rest();
+  return "{\"SrcIPs\":" + src->text + Rest();
 }
 
-TextPtr Engine::SourceText(SideId id) const {
+FilterSourcePtr Engine::SourceText(SideId id) const {
   const SideIndex& index = sides_[id];
   if (index.text) return index.text;
   const Side& side = program_->sides()[id];
@@ -73,16 +83,25 @@ TextPtr Engine::SourceText(SideId id) const {
     WriteRanges(json, SideAddresses(id).ranges());
   }
   json.EndArray();
-  index.text = std::make_shared<const std::string>(std::move(out));
+  index.text = MakeSource(std::move(out));
   return index.text;
 }
 
-std::string Engine::AddressesOf(const ClassSet& classes, UserId only_user) const {
+const Engine::OwnSources& Engine::SourcesOfUser(SideId side, UserId user) const {
+  const auto [at, fresh] = own_sources_.try_emplace({user, side});
+  if (!fresh) return at->second;
+  ClassesOfUser(user).Each([&](ClassId id) {
+    if (sides_[side].address.Has(id)) at->second.classes.Set(id);
+  });
+  at->second.text = MakeSource(AddressesOf(at->second.classes));
+  return at->second;
+}
+
+std::string Engine::AddressesOf(const ClassSet& classes) const {
   std::vector<AddressRange> ranges;
   classes.Each([&](ClassId id) {
     for (const NodeId member : classes_[id].members) {
       const PolicyNode& node = nodes_.at(member);
-      if (only_user != 0 && (node.tagged() || node.user != only_user)) continue;
       if (node.v4.valid()) ranges.push_back(AddressRange::Of(node.v4));
       if (node.v6.valid()) ranges.push_back(AddressRange::Of(node.v6));
     }
@@ -97,30 +116,40 @@ std::string Engine::AddressesOf(const ClassSet& classes, UserId only_user) const
 
 // Rules of one source and protocol become one, at the place of the first.
 struct Engine::Merged {
+  // What the sources are: two lists that mean the same are merged.
   struct Source {
-    // What the sources are: two lists that mean the same are merged.
     bool all = false;
     bool danger_all = false;
     bool postures = false;
-    ClassSet identity;
-    AddressSet literals;
-    bool operator==(const Source&) const = default;
+    const std::vector<TermId>* beside_all = nullptr;
+    const ClassSet* identity = nullptr;
+    const AddressSet* literals = nullptr;
+
+    template <class T>
+    static bool Same(const T* a, const T* b) {
+      return a == b || (a != nullptr && b != nullptr && *a == *b);
+    }
+    bool operator==(const Source& other) const {
+      return all == other.all && danger_all == other.danger_all && postures == other.postures &&
+             Same(beside_all, other.beside_all) && Same(identity, other.identity) &&
+             Same(literals, other.literals);
+    }
   };
   struct Entry {
     Source source;
     bool ports = false;
   };
 
-  FilterRule& Ports(Source source, std::optional<std::uint8_t> protocol) {
+  FilterRule& Ports(const Source& source, std::optional<std::uint8_t> protocol) {
     for (std::size_t i = 0; i < entries.size(); ++i) {
       if (entries[i].ports && rules[i].protocol == protocol && entries[i].source == source) {
         return rules[i];
       }
     }
-    return Add(std::move(source), true, protocol);
+    return Add(source, true, protocol);
   }
-  FilterRule& Add(Source source, bool ports, std::optional<std::uint8_t> protocol) {
-    entries.push_back({std::move(source), ports});
+  FilterRule& Add(const Source& source, bool ports, std::optional<std::uint8_t> protocol) {
+    entries.push_back({source, ports});
     FilterRule& rule = rules.emplace_back();
     rule.protocol = protocol;
     return rule;
@@ -129,6 +158,27 @@ struct Engine::Merged {
   std::vector<Entry> entries;
   std::vector<FilterRule> rules;
 };
+
+void Engine::AddPorts(const Rule& rule, std::optional<std::uint8_t> protocol,
+                      std::vector<DstPort> ports, bool beside_all, Merged& merged) const {
+  const Side& side = program_->sides()[rule.src];
+  Merged::Source source{.all = side.all,
+                        .danger_all = side.danger_all,
+                        .postures = !side.postures.empty(),
+                        .identity = side.all ? nullptr : &sides_[rule.src].identity,
+                        .literals = &side.literals};
+  if (beside_all && side.all && !side.terms.empty()) source.beside_all = &side.terms;
+  FilterRule& out = merged.Ports(source, protocol);
+  if (!out.src) {
+    out.src = SourceText(rule.src);
+    out.source = side.name;
+  }
+  if (out.dst_ports.empty()) {
+    out.dst_ports = std::move(ports);
+  } else {
+    out.dst_ports.insert(out.dst_ports.end(), ports.begin(), ports.end());
+  }
+}
 
 void Engine::AppendDestination(const RuleDestination& dst, std::span<const PortRange> ports,
                                const PolicyNode& node, const NodeClass& node_class,
@@ -165,16 +215,8 @@ void Engine::AddPortRules(const Rule& rule, const PolicyNode& node, const NodeCl
       if (dst.kind == RuleDestination::Kind::kSelf) continue;
       AppendDestination(dst, rule.grant->acl ? dst.ports : spec.ports, node, node_class, ports);
     }
-    if (ports.empty()) continue;
-    Merged::Source source{side.all, side.danger_all, !side.postures.empty(),
-                          side.all ? ClassSet() : src.identity, side.literals};
     // A wildcard with more beside it is another list than a wildcard alone.
-    if (side.all && !side.terms.empty()) {
-      for (const TermId term : side.terms) source.identity.Set(term);
-    }
-    FilterRule& out = merged.Ports(std::move(source), spec.protocol);
-    if (!out.src) out.src = SourceText(rule.src);
-    out.dst_ports.insert(out.dst_ports.end(), ports.begin(), ports.end());
+    if (!ports.empty()) AddPorts(rule, spec.protocol, std::move(ports), true, merged);
   }
 }
 
@@ -204,6 +246,7 @@ void Engine::AddAppRules(const Rule& rule, const PolicyNode& node, const NodeCla
     out.erase(first, last);
     return out;
   };
+  const Side& side = program_->sides()[rule.src];
   std::vector<CapGrant> grants;
   for (const auto& dst : rule.dst) {
     if (dst.kind == RuleDestination::Kind::kSelf) continue;
@@ -217,9 +260,9 @@ void Engine::AddAppRules(const Rule& rule, const PolicyNode& node, const NodeCla
   if (!grants.empty()) {
     FilterRule& out = merged.Add({}, false, std::nullopt);
     out.src = SourceText(rule.src);
+    out.source = side.name;
     out.cap_grants = std::move(grants);
   }
-  const Side& side = program_->sides()[rule.src];
   if (rule.companions.empty() || !AnySource(rule.src, class_of_node_.at(node.id))) return;
   const bool source =
       side.all || side.danger_all || sides_[rule.src].identity.Has(class_of_node_.at(node.id));
@@ -228,6 +271,7 @@ void Engine::AddAppRules(const Rule& rule, const PolicyNode& node, const NodeCla
   for (const auto& companion : rule.companions) {
     FilterRule& out = merged.Add({}, false, std::nullopt);
     out.src = SourceText(rule.dst_side);
+    out.source = program_->sides()[rule.dst_side].name;
     out.cap_grants.push_back({dsts, {&companion, 1}});
   }
 }
@@ -235,11 +279,9 @@ void Engine::AddAppRules(const Rule& rule, const PolicyNode& node, const NodeCla
 void Engine::AddSelfRules(const Rule& rule, const PolicyNode& node, const NodeClass& node_class,
                           Merged& merged) const {
   if (!SelfApplies(rule, node_class)) return;
-  ClassSet sources;
-  ClassesOfUser(node_class.user).Each([&](ClassId id) {
-    if (sides_[rule.src].address.Has(id)) sources.Set(id);
-  });
-  const auto text = std::make_shared<const std::string>(AddressesOf(sources));
+  const OwnSources& sources = SourcesOfUser(rule.src, node_class.user);
+  const std::uint64_t name = SelfName(program_->sides()[rule.src].name);
+  static const AddressSet kNone;
   // Every device of the user, so that all of them share the rule.
   std::vector<core::IpAddress> own;
   if (node.v4.valid()) own.push_back(node.v4);
@@ -247,10 +289,12 @@ void Engine::AddSelfRules(const Rule& rule, const PolicyNode& node, const NodeCl
   for (const auto& spec : rule.grant->ip) {
     for (const auto& dst : rule.dst) {
       if (dst.kind != RuleDestination::Kind::kSelf) continue;
-      Merged::Source source;
-      source.identity = sources;
-      FilterRule& out = merged.Ports(std::move(source), spec.protocol);
-      if (!out.src) out.src = text;
+      FilterRule& out =
+          merged.Ports({.identity = &sources.classes, .literals = &kNone}, spec.protocol);
+      if (!out.src) {
+        out.src = sources.text;
+        out.source = name;
+      }
       for (const auto& ip : own) {
         for (const auto& ports : rule.grant->acl ? dst.ports : spec.ports) {
           out.dst_ports.push_back({AddressRange::Of(ip), ports});
@@ -263,7 +307,8 @@ void Engine::AddSelfRules(const Rule& rule, const PolicyNode& node, const NodeCl
   for (const auto& ip : own) dsts.push_back(core::IpPrefix::Host(ip));
   const auto add = [&](std::span<const AppCapability> caps) {
     FilterRule& out = merged.Add({}, false, std::nullopt);
-    out.src = text;
+    out.src = sources.text;
+    out.source = name;
     out.cap_grants.push_back({dsts, caps});
   };
   add(rule.grant->app);
@@ -289,13 +334,7 @@ void Engine::AddViaRules(const Rule& rule, const NodeClass& node_class, Merged& 
         if (ConcernsRange(range, node_class, false)) add(range);
       }
     }
-    if (ports.empty()) continue;
-    const Side& side = program_->sides()[rule.src];
-    Merged::Source source{side.all, side.danger_all, !side.postures.empty(),
-                          side.all ? ClassSet() : sides_[rule.src].identity, side.literals};
-    FilterRule& out = merged.Ports(std::move(source), spec.protocol);
-    if (!out.src) out.src = SourceText(rule.src);
-    out.dst_ports.insert(out.dst_ports.end(), ports.begin(), ports.end());
+    if (!ports.empty()) AddPorts(rule, spec.protocol, std::move(ports), false, merged);
   }
 }
 

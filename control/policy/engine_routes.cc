@@ -57,18 +57,32 @@ bool Engine::CarriesVia(const Rule& rule, const core::IpPrefix& route, NodeId pe
   return first != servers->second.end() && *first == peer;
 }
 
+const Engine::RouteRules& Engine::RulesFor(const core::IpPrefix& route) const {
+  // Prefixes that nobody serves any more.
+  if (route_rules_.size() > 2 * subnets_.size() + 64) route_rules_.clear();
+  const auto [at, fresh] = route_rules_.try_emplace(route);
+  if (!fresh) return at->second;
+  for (std::size_t i = 0; i < rules_.size(); ++i) {
+    if (DestinationCovers(program_->rules()[i], route)) at->second.to.push_back(i);
+    if (SourceCovers(program_->rules()[i], route)) at->second.from.push_back(i);
+  }
+  return at->second;
+}
+
 Engine::PeerRoutes Engine::RoutesOf(NodeId viewer, NodeId peer) const {
   PeerRoutes out;
   const ClassId viewer_class = ClassOf(viewer);
   for (const auto& route : nodes_.at(peer).routes) {
-    bool granted = false;
+    const RouteRules& concerned = RulesFor(route);
+    bool granted = std::ranges::any_of(
+        concerned.from, [&](std::size_t rule) { return rules_[rule].dst.Has(viewer_class); });
     bool carried = false;
-    for (std::size_t i = 0; i < rules_.size() && !granted; ++i) {
-      const Rule& rule = program_->rules()[i];
-      const bool to = AnySource(rule.src, viewer_class) && DestinationCovers(rule, route);
-      const bool from = rules_[i].dst.Has(viewer_class) && SourceCovers(rule, route);
-      granted = from || (to && rule.via.empty());
-      carried = carried || (to && !rule.via.empty() && CarriesVia(rule, route, peer));
+    for (const std::size_t number : concerned.to) {
+      if (granted) break;
+      const Rule& rule = program_->rules()[number];
+      if (!AnySource(rule.src, viewer_class)) continue;
+      granted = rule.via.empty();
+      carried = carried || (!rule.via.empty() && CarriesVia(rule, route, peer));
     }
     bool allowed = granted || carried;
     if (!route.IsDefaultRoute()) {

@@ -23,9 +23,18 @@ bool InDomains(const SshProgramRule& rule, const PolicyUser* user) {
 
 }  // namespace
 
-struct Engine::SshOutput {
-  std::vector<std::string> check;
-  std::vector<std::string> accept;
+// Sources by user, and tagged ones.
+struct Engine::SshSources {
+  std::map<UserId, std::vector<const PolicyNode*>> users;
+  std::vector<const PolicyNode*> tagged;
+
+  void Add(const PolicyNode& node) {
+    if (node.tagged()) {
+      tagged.push_back(&node);
+    } else {
+      users[node.user].push_back(&node);
+    }
+  }
 };
 
 std::string Engine::SshAction(const SshProgramRule& rule, bool approved) const {
@@ -60,35 +69,43 @@ std::string Engine::SshAction(const SshProgramRule& rule, bool approved) const {
   return out;
 }
 
-void Engine::WriteSshRules(const SshProgramRule& rule, const PolicyNode& node,
-                           SshOutput& out) const {
+void Engine::AddSshRules(const SshProgramRule& rule, const PolicyNode& node, SshOutput& out) const {
   const ClassId id = class_of_node_.at(node.id);
   const bool destination = sides_[rule.dst].address.Has(id);
   const bool self = rule.self && !node.tagged();
-  const bool source = sides_[rule.src].identity.Has(id);
+  const ClassSet& sources = sides_[rule.src].identity;
+  if (destination) {
+    // The same for all whom the rule names.
+    const auto [at, fresh] = ssh_texts_.try_emplace(&rule);
+    if (fresh) {
+      SshSources all;
+      sources.Each([&](ClassId from) {
+        for (const NodeId member : classes_[from].members) all.Add(nodes_.at(member));
+      });
+      WriteSshRules(rule, all, at->second);
+    }
+    out.check.insert(out.check.end(), at->second.check.begin(), at->second.check.end());
+    out.accept.insert(out.accept.end(), at->second.accept.begin(), at->second.accept.end());
+    return;
+  }
   // With localpart forms the service also tells sources what they may do on
   // devices of their own.
-  if (!destination && !self && (rule.domains.empty() || !source)) return;
+  if (!self && (rule.domains.empty() || !sources.Has(id))) return;
+  SshSources own;
+  if (node.tagged()) {
+    if (sources.Has(id)) own.Add(node);
+  } else {
+    ClassesOfUser(node.user).Each([&](ClassId from) {
+      if (!sources.Has(from)) return;
+      for (const NodeId member : classes_[from].members) own.Add(nodes_.at(member));
+    });
+  }
+  WriteSshRules(rule, own, out);
+}
 
-  // Sources by user, tagged ones (user 0) last.
-  std::map<UserId, std::vector<const PolicyNode*>> users;
-  std::vector<const PolicyNode*> tagged;
-  sides_[rule.src].identity.Each([&](ClassId source_class) {
-    for (const NodeId member : classes_[source_class].members) {
-      const PolicyNode& from = nodes_.at(member);
-      if (!destination) {
-        const bool own =
-            node.tagged() ? from.id == node.id : !from.tagged() && from.user == node.user;
-        if (!own) continue;
-      }
-      if (from.tagged()) {
-        tagged.push_back(&from);
-      } else {
-        users[from.user].push_back(&from);
-      }
-    }
-  });
-
+void Engine::WriteSshRules(const SshProgramRule& rule, const SshSources& sources,
+                           SshOutput& out) const {
+  const auto& [users, tagged] = sources;
   const std::string action = SshAction(rule, false);
   const auto emit = [&](std::vector<const PolicyNode*> nodes,
                         const std::map<std::string, std::string>& logins) {
@@ -134,12 +151,12 @@ void Engine::WriteSshRules(const SshProgramRule& rule, const PolicyNode& node,
     const std::string local(LocalPart(user->email));
     emit(nodes, {{local, local}});
   }
-  emit(std::move(tagged), logins);
+  emit(tagged, logins);
 }
 
 std::string Engine::SshPolicy(NodeId id) const {
   SshOutput rules;
-  for (const auto& rule : program_->ssh()) WriteSshRules(rule, nodes_.at(id), rules);
+  for (const auto& rule : program_->ssh()) AddSshRules(rule, nodes_.at(id), rules);
   std::string out = "{\"rules\":[";
   // The first that matches counts: who must be checked is not let in before.
   for (const auto* list : {&rules.check, &rules.accept}) {

@@ -50,6 +50,7 @@ class ProgramBuilder {
   explicit ProgramBuilder(Program& out) : out_(out), document_(*out.document_) {}
 
   Checked<> Build() {
+    IndexUsers();
     if (auto done = Users(); !done) return done;
     if (document_.allow_all) AllowAll();
     for (const auto& grant : document_.grants) AddRule(grant);
@@ -64,13 +65,46 @@ class ProgramBuilder {
   }
 
  private:
+  void IndexUsers() {
+    for (const auto& user : out_.users_) {
+      identifiers_.emplace(user.name, &user);
+      if (!user.email.empty()) identifiers_.emplace(Lower(user.email), &user);
+      if (!user.provider.empty()) identifiers_.emplace(user.provider, &user);
+    }
+  }
+
+  // The users whom an alias that is no address stands for, by id.
+  std::vector<const PolicyUser*> Meant(const Alias& alias) const {
+    std::vector<const PolicyUser*> out;
+    if (alias.is(Kind::kGroup)) {
+      const auto group = document_.groups.find(alias.name);
+      if (group == document_.groups.end()) return out;
+      for (const auto& member : group->second) {
+        const auto meant = Meant(member);
+        out.insert(out.end(), meant.begin(), meant.end());
+      }
+    } else if (alias.is(Kind::kUser)) {
+      std::string_view bare = alias.name;
+      if (bare.ends_with('@')) bare.remove_suffix(1);
+      for (const auto& name : {alias.name, std::string(bare), Lower(bare)}) {
+        const auto [first, last] = identifiers_.equal_range(name);
+        for (auto at = first; at != last; ++at) {
+          if (out_.UserMatches(alias, *at->second)) out.push_back(at->second);
+        }
+      }
+    } else {
+      for (const auto& user : out_.users_) {
+        if (out_.UserMatches(alias, user)) out.push_back(&user);
+      }
+    }
+    SortUnique(out);  // by place in users_, which is by id
+    return out;
+  }
+
   // Users whom a name in the policy could mean.
   Checked<> OneUser(const Alias& alias) {
     if (!alias.is(Kind::kUser)) return {};
-    std::vector<const PolicyUser*> found;
-    for (const auto& user : out_.users_) {
-      if (out_.UserMatches(alias, user)) found.push_back(&user);
-    }
+    const auto found = Meant(alias);
     if (found.size() < 2) return {};
     // The provider's identifier is unique and wins.
     if (std::ranges::any_of(found, [&](const PolicyUser* user) {
@@ -161,8 +195,25 @@ class ProgramBuilder {
     }
     const auto key = std::tuple(side.all, side.danger_all, side.terms, side.postures);
     const auto [at, fresh] = side_index_.try_emplace(key, static_cast<SideId>(out_.sides_.size()));
-    if (fresh) out_.sides_.push_back(std::move(side));
+    if (!fresh) return at->second;
+    side.name = NameOf(side);
+    out_.sides_.push_back(std::move(side));
     return at->second;
+  }
+
+  std::uint64_t NameOf(const Side& side) const {
+    std::vector<std::string> parts;
+    for (const auto* list : {&side.terms, &side.postures}) {
+      for (const TermId id : *list) {
+        const Alias& alias = out_.terms_[id].alias;
+        parts.push_back(std::to_string(static_cast<int>(alias.kind)) + alias.text());
+      }
+      std::ranges::sort(parts);
+      parts.emplace_back();
+    }
+    std::string text = side.all ? "*" : side.danger_all ? "!" : "";
+    for (const auto& part : parts) text += "\n" + part;
+    return std::hash<std::string>()(text);
   }
 
   SideId MakeSide(const std::vector<Alias>& aliases, const std::vector<std::string>& postures) {
@@ -272,15 +323,14 @@ class ProgramBuilder {
       } else if (!out_.terms_[id].ranges.empty()) {
         out_.literal_terms_.push_back(id);
       } else {
-        for (const auto& user : out_.users_) {
-          if (out_.UserMatches(alias, user)) out_.user_terms_[user.id].push_back(id);
-        }
+        for (const PolicyUser* user : Meant(alias)) out_.user_terms_[user->id].push_back(id);
       }
     }
   }
 
   Program& out_;
   const Document& document_;
+  std::unordered_multimap<std::string, const PolicyUser*> identifiers_;
   std::map<std::tuple<int, int, std::string>, TermId> term_index_;
   std::map<std::string, TermId> posture_index_;
   std::map<std::tuple<bool, bool, std::vector<TermId>, std::vector<TermId>>, SideId> side_index_;
@@ -329,6 +379,29 @@ bool Program::UserMatches(const Alias& alias, const PolicyUser& user) const {
     default:
       return false;
   }
+}
+
+bool Program::SameRules(const Program& other) const {
+  if (document_->digest_without_members != other.document_->digest_without_members) return false;
+  // A user of the same id is named alike everywhere.
+  return std::ranges::all_of(users_, [&](const PolicyUser& user) {
+    const PolicyUser* const now = other.FindUser(user.id);
+    return now == nullptr || *now == user;
+  });
+}
+
+std::vector<UserId> Program::UsersUnlike(const Program& other) const {
+  std::vector<UserId> out;
+  const auto compare = [&](const Program& a, const Program& b) {
+    for (const auto& [user, terms] : a.user_terms_) {
+      const auto at = b.user_terms_.find(user);
+      if (at == b.user_terms_.end() || at->second != terms) out.push_back(user);
+    }
+  };
+  compare(*this, other);
+  compare(other, *this);
+  SortUnique(out);
+  return out;
 }
 
 std::vector<TermId> Program::TermsOf(const PolicyNode& node) const {

@@ -31,6 +31,8 @@ struct Side {
   std::vector<TermId> terms;     // sorted, unique; neither of the two above
   std::vector<TermId> postures;  // sorted, unique; empty: no condition
   AddressSet literals;           // addresses among the terms; none when postures are asked for
+  // Follows from what the list says, so that it is the same in another policy.
+  std::uint64_t name = 0;
   bool operator==(const Side&) const = default;
 };
 
@@ -84,6 +86,11 @@ class Program {
   [[nodiscard]] const std::vector<SshProgramRule>& ssh() const { return ssh_; }
   [[nodiscard]] const std::vector<AttributeRule>& attributes() const { return attributes_; }
   [[nodiscard]] const PolicyUser* FindUser(UserId id) const;
+  // Whether the two differ in nothing but the members of groups and users that only
+  // one of them knows: terms, sides and rules have the same numbers then.
+  [[nodiscard]] bool SameRules(const Program& other) const;
+  // Users of whom `other` and this, of the same rules, do not think alike; sorted.
+  [[nodiscard]] std::vector<UserId> UsersUnlike(const Program& other) const;
   // Rules speak of "nodes of the same user", so nodes of different users differ.
   [[nodiscard]] bool per_user() const { return per_user_; }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <tuple>
 
 #include "control/state/routes.h"
 #include "core/obs/log.h"
@@ -351,6 +352,8 @@ void Registry::ApplyUpdate(Draft draft) {
   const std::vector<core::IpPrefix> exits = ExitRoutes(node);
   const std::uint16_t home_derp = node.home_derp;
   const std::string peer_hostinfo = node.peer_hostinfo;
+  const auto system = [&node] { return std::tuple(node.os, node.os_version, node.client_version); };
+  const auto system_before = system();
 
   nodes_.Replace(node, std::move(draft.row));
   if (draft.hostinfo) TakeHostinfo(node, *draft.hostinfo);
@@ -368,6 +371,11 @@ void Registry::ApplyUpdate(Draft draft) {
   if (SubnetRoutes(node) != subnets || ExitRoutes(node) != exits) {
     change.kind = Change::Kind::kNodeReplaced;
     change.self_too = before.node_key == node.row.node_key;
+  }
+  // Peers are not told of versions, but a policy may ask for them.
+  if (change.kind == Change::Kind::kNodePatched && change.fields == 0 &&
+      system() != system_before) {
+    change.kind = Change::Kind::kNodeRefreshed;
   }
   Announce(node, change);
 }
@@ -414,7 +422,7 @@ void Registry::Announce(Node& node, Change change) {
     change.self_too = change.retired_node_key.zero();
   }
   if (change.kind != Change::Kind::kNodePatched || change.fields != 0) {
-    ++node.version;
+    if (change.kind != Change::Kind::kNodeRefreshed || change.fields != 0) ++node.version;
     change.id = id;
     change.node = &node;
     Publish(change);

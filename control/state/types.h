@@ -78,12 +78,13 @@ struct Change {
     kNodeReplaced,   // peers: PeersChanged (name, routes, tags, peer_hostinfo, ...)
     kNodePatched,    // peers: PeersChangedPatch with `fields`
     kNodeRefreshed,  // peers: nothing; whoever gets the whole node from now on gets `fields` too
+                     // (none: only a version that a policy may look at changed)
     kNodeRemoved,    // peers: PeersRemoved; `node` as it was
     kSelf,           // only the node itself: Node
     kUserChanged,    // created, renamed or destroyed; id = user id
     kDnsChanged,     // DNSConfig for all
     kDerpChanged,    // DERPMap for all
-    kPolicyChanged,  // whatever the policy engine says
+    kPolicyChanged,  // whatever the policy engine says; of the node only when `id` is given
   };
   enum Field : std::uint16_t {
     kEndpoints = 1 << 0,

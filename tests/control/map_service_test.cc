@@ -53,7 +53,7 @@ TEST_F(MapServiceTest, FirstMapIsComplete) {
   EXPECT_EQ(client->model.node["ID"], "1");
   EXPECT_EQ(client->model.node["Name"], "\"host-1.tailnet.internal.\"");
   EXPECT_EQ(client->model.ssh_policy, R"({"rules":[]})");
-  EXPECT_NE(client->model.filters.find(R"("SrcIPs":["*"])"), std::string::npos);
+  EXPECT_NE(client->model.filters.at("base").find(R"("SrcIPs":["*"])"), std::string::npos);
   EXPECT_NE(client->model.derp_map.find("sha256-raw:ab"), std::string::npos);
   EXPECT_NE(client->model.derp_map.find(R"("HostName":"192.0.2.1")"), std::string::npos);
   EXPECT_EQ(client->model.dns_config, R"({"Domains":["tailnet.internal"],"Proxied":true})");
@@ -872,7 +872,10 @@ class MapPolicyTest : public ::testing::Test {
   std::unique_ptr<TestClient> Open(NodeId id) {
     return std::make_unique<TestClient>(*service, tailnet, id);
   }
-  void PolicyChanged() { tailnet.Publish({.kind = Change::Kind::kPolicyChanged}); }
+  void PolicyChanged() {
+    ++policy.version;
+    tailnet.Publish({.kind = Change::Kind::kPolicyChanged});
+  }
   void Settle(std::vector<TestClient*> clients) {
     for (int i = 0; i < 3; ++i) {
       loop.Advance(kTick);
@@ -1005,8 +1008,7 @@ TEST_F(MapPolicyTest, RandomPolicyHistoriesConverge) {
     }
     for (auto& [id, client] : clients) {
       ExpectConverged(*client, tailnet, policy);
-      EXPECT_EQ(client->model.filters,
-                "{\"base\":[" + *policy.PacketFilter(tailnet.At(id)).front() + "]}");
+      EXPECT_EQ(client->model.Rules(), RulesOf(policy.PacketFilter(tailnet.At(id))));
     }
     clients.clear();
   }

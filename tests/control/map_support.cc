@@ -123,10 +123,17 @@ std::vector<PeerClass> ColourPolicy::Visible(ViewerClass viewer) const {
   return all;
 }
 
-std::vector<PolicyText> ColourPolicy::PacketFilter(const Node& node) const {
-  return {std::make_shared<const std::string>(
-      R"({"SrcIPs":["*"],"DstPorts":[{"IP":"*","Ports":{"First":0,"Last":)" +
-      std::to_string(ClassOfPeer(node)) + "}}]}")};
+std::vector<FilterEntry> ColourPolicy::PacketFilter(const Node& node) const {
+  static const auto kEverybody =
+      std::make_shared<const FilterSource>(FilterSource{.text = R"(["*"])"});
+  return {{.name = 7,
+           .rules = {{kEverybody, R"(,"DstPorts":[{"IP":"*","Ports":{"First":0,"Last":)" +
+                                      std::to_string(ClassOfPeer(node)) + "}}]}"}}}};
+}
+
+std::uint64_t ColourPolicy::RulesVersion(ViewerClass viewer) const {
+  (void)viewer;
+  return version;
 }
 
 PolicyText ColourPolicy::SshPolicy(const Node& node) const {
@@ -170,8 +177,9 @@ Members MembersOf(core::json::Value object) {
   return members;
 }
 
-// What a client cannot tell apart.
-void Normalise(Members& peer) {
+}  // namespace
+
+Members Normalised(Members peer) {
   if (const auto at = peer.find("Endpoints"); at != peer.end() && at->second == "[]") {
     peer.erase(at);
   }
@@ -179,9 +187,8 @@ void Normalise(Members& peer) {
       at != peer.end() && at->second == "\"0001-01-01T00:00:00Z\"") {
     peer.erase(at);
   }
+  return peer;
 }
-
-}  // namespace
 
 Members ReadMembers(std::string_view json) {
   core::json::Parser parser;
@@ -231,9 +238,38 @@ void MapClientModel::Apply(std::string_view json) {
   }
   if (const auto v = (*root)["DNSConfig"]; v.is_object()) dns_config = v.Compact();
   if (const auto v = (*root)["DERPMap"]; v.is_object()) derp_map = v.Compact();
-  if (const auto v = (*root)["PacketFilters"]; v.is_object()) filters = v.Compact();
+  ApplyFilters((*root)["PacketFilters"]);
   if (const auto v = (*root)["SSHPolicy"]; v.is_object()) ssh_policy = v.Compact();
   ApplyPeers(*root);
+}
+
+void MapClientModel::ApplyFilters(core::json::Value named) {
+  named.Members([&](std::string_view name, core::json::Value rules) {
+    EXPECT_NE(name, "*");
+    ++filter_entries;
+    if (rules.is_null()) {
+      EXPECT_EQ(filters.erase(std::string(name)), 1U) << "never sent";
+      return true;
+    }
+    EXPECT_TRUE(rules.is_array());
+    filters[std::string(name)] = rules.Compact();
+    return true;
+  });
+}
+
+std::vector<std::string> MapClientModel::Rules() const {
+  std::vector<std::string> out;
+  for (const auto& [name, text] : filters) {
+    core::json::Parser parser;
+    const auto rules = parser.Parse(text);
+    EXPECT_TRUE(rules.has_value());
+    rules->Elements([&](core::json::Value rule) {
+      out.push_back(rule.Compact());
+      return true;
+    });
+  }
+  std::ranges::sort(out);
+  return out;
 }
 
 void MapClientModel::ApplyPeers(core::json::Value root) {
@@ -254,7 +290,8 @@ void MapClientModel::ApplyPeers(core::json::Value root) {
   if (delta) ++deltas;
   root["PeersRemoved"].Elements([&](core::json::Value id) {
     ++removed_entries;
-    EXPECT_EQ(peers.erase(*id.AsUint()), 1U) << "removed but never sent: " << *id.AsUint();
+    EXPECT_TRUE(peers.erase(*id.AsUint()) == 1 || *id.AsUint() == self_)
+        << "removed but never sent: " << *id.AsUint();
     return true;
   });
   root["PeersChanged"].Elements([&](core::json::Value peer) {
@@ -331,12 +368,33 @@ std::size_t TestClient::Drain(std::size_t limit) {
 
 // --- expectations ---
 
+MapClientModel AskAnew(MapServiceImpl& service, const FakeTailnet& tailnet, NodeId id) {
+  MapClientModel model(id);
+  const std::string framed =
+      service.OneShot(id, tailnet.Request(id), "192.0.2.1:8080", /*https=*/false);
+  for (std::string_view rest = framed; !rest.empty();) {
+    const std::size_t size = core::LoadLe32(reinterpret_cast<const std::uint8_t*>(rest.data()));
+    const auto json = DecodeFrames(rest.substr(4, size));
+    EXPECT_TRUE(json.has_value());
+    if (json) model.Apply(*json);
+    rest.remove_prefix(4 + size);
+  }
+  return model;
+}
+
+std::vector<std::string> RulesOf(const std::vector<FilterEntry>& filter) {
+  std::vector<std::string> out;
+  for (const auto& entry : filter) {
+    for (const auto& rule : entry.rules) out.push_back(rule.Json());
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
 Members ExpectedPeer(const MapSource& tailnet, NodeId peer) {
   std::string json;
   AppendPeer(json, *tailnet.FindNode(peer), {"tailnet.internal", tailnet.PrimaryRoutes(peer)});
-  Members members = ReadMembers(json);
-  Normalise(members);
-  return members;
+  return Normalised(ReadMembers(json));
 }
 
 void ExpectConverged(const TestClient& client, const MapSource& tailnet, const PolicyView& policy) {
@@ -351,7 +409,7 @@ void ExpectConverged(const TestClient& client, const MapSource& tailnet, const P
     if (id != client.id() && seen) expected[id] = ExpectedPeer(tailnet, id);
   });
   std::map<NodeId, Members> known = client.model.peers;
-  for (auto& [id, peer] : known) Normalise(peer);
+  for (auto& [id, peer] : known) peer = Normalised(std::move(peer));
   EXPECT_EQ(known.size(), expected.size()) << "viewer " << client.id();
   for (const auto& [id, peer] : expected) {
     const auto found = known.find(id);

@@ -63,11 +63,13 @@ class ColourPolicy final : public PolicyView {
   [[nodiscard]] PeerClass ClassOfPeer(const Node& node) const override;
   [[nodiscard]] ViewerClass ClassOfViewer(const Node& node) const override;
   [[nodiscard]] std::vector<PeerClass> Visible(ViewerClass viewer) const override;
-  [[nodiscard]] std::vector<PolicyText> PacketFilter(const Node& node) const override;
+  [[nodiscard]] std::vector<FilterEntry> PacketFilter(const Node& node) const override;
+  [[nodiscard]] std::uint64_t RulesVersion(ViewerClass viewer) const override;
   [[nodiscard]] PolicyText SshPolicy(const Node& node) const override;
   void AddSelfCapabilities(const Node& node, core::json::Writer& cap_map) const override;
 
   std::map<NodeId, std::uint32_t> colours;  // absent = 0
+  std::uint64_t version = 0;                // to be counted up when colours of nodes change
   static constexpr std::uint32_t kColours = 4;
 };
 
@@ -88,7 +90,8 @@ class MapClientModel {
   std::map<UserId, Members> profiles;
   std::string dns_config;
   std::string derp_map;
-  std::string filters;
+  std::map<std::string, std::string> filters;            // PacketFilters by name
+  [[nodiscard]] std::vector<std::string> Rules() const;  // of all filters, sorted
   std::string ssh_policy;
   int messages = 0;  // keep-alives not counted
   int keep_alives = 0;
@@ -97,8 +100,10 @@ class MapClientModel {
   int changed_entries = 0;
   int patch_entries = 0;
   int removed_entries = 0;
+  int filter_entries = 0;
 
  private:
+  void ApplyFilters(core::json::Value named);
   void ApplyPeers(core::json::Value root);
   void CheckPeer(NodeId id);
   const NodeId self_;
@@ -136,7 +141,13 @@ class TestClient {
 // Whole zstd frames, as many as there are. nullopt when damaged.
 std::optional<std::string> DecodeFrames(std::string_view bytes);
 Members ReadMembers(std::string_view json);
+// Without what a client cannot tell apart.
+Members Normalised(Members peer);
 
+// What a client that asks anew, without a stream, is told.
+MapClientModel AskAnew(MapServiceImpl& service, const FakeTailnet& tailnet, NodeId id);
+// The rules of a node's packet filter, sorted.
+std::vector<std::string> RulesOf(const std::vector<FilterEntry>& filter);
 // What `viewer` must know of `peer` when up to date.
 Members ExpectedPeer(const MapSource& tailnet, NodeId peer);
 // Fails the test unless the model equals the tailnet as `viewer` may see it.

@@ -162,6 +162,22 @@ TEST_F(PolicyKeeperTest, RoutesAreApprovedByPolicy) {
   EXPECT_EQ(tailnet.registry().FindNode(late)->row.approved_routes.size(), 1U);
 }
 
+TEST_F(PolicyKeeperTest, AnotherClientVersionIsNoticed) {
+  ASSERT_TRUE(Start({.database = true}));
+  ASSERT_TRUE(Set(R"({"postures":{"posture:new":["node:tsVersion >= '1.80.0'"]},
+"acls":[{"src":["alice@"],"srcPosture":["posture:new"],"dst":["alice@:22"]}]})"));
+  const NodeId laptop = Join(1, "laptop", R"(,"IPNVersion":"1.70.1-t1","OS":"linux")");
+  const NodeId server = Join(2, "server", R"(,"IPNVersion":"1.70.1-t1","OS":"linux")");
+  const auto* engine = keeper->index().engine();
+  EXPECT_FALSE(engine->Sees(laptop, server));
+  EXPECT_EQ(
+      tailnet.Report(
+          laptop, {.capability_version = 142,
+                   .hostinfo = R"({"Hostname":"laptop","IPNVersion":"1.84.0-t2","OS":"linux"})"}),
+      "");
+  EXPECT_TRUE(engine->Sees(laptop, server));
+}
+
 TEST_F(PolicyKeeperTest, TagsBelongToTheirOwners) {
   ASSERT_TRUE(Start({.database = true}));
   ASSERT_TRUE(Set(kGood));

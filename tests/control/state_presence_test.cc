@@ -75,7 +75,10 @@ TEST_F(Presence, HostinfoThatPeersDoNotUseReachesNoPeer) {
       "");
   EXPECT_EQ(tailnet.Get(id).client_version, "1.90.0");
   EXPECT_EQ(tailnet.Get(id).version, version);
-  EXPECT_TRUE(tailnet.recorder().Take().empty());
+  const auto changes = tailnet.recorder().Take();
+  ASSERT_EQ(changes.size(), 1U) << "for policies that ask for versions";
+  EXPECT_EQ(changes[0].kind, Change::Kind::kNodeRefreshed);
+  EXPECT_EQ(changes[0].fields, 0);
   tailnet.Restart();
   EXPECT_EQ(tailnet.Get(id).client_version, "1.90.0");
 }
