@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bench/lib/control_bench.h"
+#include "bench/lib/policy_bench.h"
 #include "bench/lib/tls_bench.h"
 #include "bench/relay_command.h"
 
@@ -25,7 +26,9 @@ int main(int argc, char** argv) {
   control_command
       ->add_option("--server", control.url, "http://HOST:PORT or https://HOST:PORT of the server")
       ->required();
-  control_command->add_option("--auth-key", control.auth_key, "a reusable pre-auth key")
+  control_command
+      ->add_option("--auth-key", control.auth_keys,
+                   "a reusable pre-auth key; several: nodes take them in turn")
       ->required();
   control_command->add_option("--nodes", control.nodes, "how many nodes")->capture_default_str();
   control_command->add_option("--changes", control.changes, "how many endpoint changes")
@@ -48,6 +51,17 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   control_command->add_flag("--json", control.json, "print JSON instead of a table");
   control_command->add_flag("--quiet", control.quiet, "no progress on the terminal");
+
+  ringscale::bench::PolicyBenchOptions policy;
+  auto* policy_command = app.add_subcommand(
+      "policy",
+      "A policy of 1,000 rules, with autogroup:self and via, over synthetic nodes: what compiling\n"
+      "it, its index and changes cost, up to the bytes of each client's stream. No server, no\n"
+      "network. The policy can be written to a file, for a server that `control` loads.");
+  policy_command->add_option("--nodes", policy.nodes, "how many nodes; several: one after another")
+      ->delimiter(',')
+      ->capture_default_str();
+  policy_command->add_option("--write", policy.write, "write the policy to this file and end");
 
   std::string command_line = "ringscale-bench";
   for (int i = 1; i < argc; ++i) command_line.append(" ").append(argv[i]);
@@ -83,6 +97,8 @@ int main(int argc, char** argv) {
   } else if (*tls_command) {
     tls.duration = ringscale::core::Millis(static_cast<std::int64_t>(tls_seconds * 1000));
     result = ringscale::bench::RunTlsBench(tls);
+  } else if (*policy_command) {
+    result = ringscale::bench::RunPolicyBench(policy);
   } else {
     result = run_relay();
   }

@@ -308,9 +308,9 @@ void Bench::OnConnected(std::size_t index, bool up) {
     slot.node->Poll();
     return;
   }
-  slot.node->Register(options_.auth_key, [this, index](int status, std::string_view body) {
-    OnRegistered(index, status, body);
-  });
+  slot.node->Register(
+      options_.auth_keys[index % options_.auth_keys.size()],
+      [this, index](int status, std::string_view body) { OnRegistered(index, status, body); });
 }
 
 void Bench::OnRegistered(std::size_t index, int status, std::string_view body) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bench/lib/control_target.h"
 #include "core/base/result.h"
@@ -15,7 +16,7 @@ namespace ringscale::bench {
 struct ControlBenchOptions {
   std::string url;  // http://HOST:PORT or https://HOST:PORT
   TargetTrust trust;
-  std::string auth_key;  // reusable
+  std::vector<std::string> auth_keys;  // reusable; nodes take them in turn
   std::size_t nodes = 200;
   std::size_t changes = 50;    // endpoint changes, one at a time
   std::size_t in_flight = 64;  // connections being set up at once

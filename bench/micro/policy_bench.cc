@@ -1,152 +1,87 @@
-// The policy engine at the size of a large tailnet: 300 users, 100 groups, 100
-// tags, 1,000 rules with autogroup:self and via.
+// One node's answers from the policy engine, under the sample policy.
 #include <benchmark/benchmark.h>
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "bench/lib/sample_policy.h"
 #include "control/policy/engine.h"
 
-namespace ringscale::control::policy {
+namespace ringscale::bench {
 namespace {
 
-constexpr std::size_t kUsers = 300;
-constexpr std::size_t kGroups = 100;
-constexpr std::size_t kTags = 100;
-constexpr std::size_t kRules = 1000;
+using control::NodeId;
+using control::policy::Engine;
+using control::policy::PolicyNode;
+using control::policy::PolicyUser;
+using control::policy::Program;
 
-std::string Name(const char* kind, std::size_t number) {
-  return kind + std::to_string(number);
-}
-
-std::string Policy() {
-  std::string groups;
-  for (std::size_t i = 0; i < kGroups; ++i) {
-    groups += (i > 0 ? ",\"" : "\"") + Name("group:g", i) + "\":[";
-    for (std::size_t j = 0; j < 6; ++j) {
-      groups += (j > 0 ? ",\"" : "\"") + Name("u", (i * 7 + j * 13) % kUsers) + "@\"";
-    }
-    groups += "]";
-  }
-  std::string tags;
-  for (std::size_t i = 0; i < kTags; ++i) {
-    tags += (i > 0 ? ",\"" : "\"") + Name("tag:t", i) + "\":[]";
-  }
-  std::string grants;
-  for (std::size_t i = 0; i < kRules; ++i) {
-    const std::string group = "\"" + Name("group:g", i % kGroups) + "\"";
-    const std::string tag = "\"" + Name("tag:t", (i * 3) % kTags) + "\"";
-    grants += i > 0 ? "," : "";
-    if (i % 100 == 0) {
-      grants += R"({"src":["autogroup:member"],"dst":["autogroup:self"],"ip":["*"]})";
-    } else if (i % 50 == 1) {
-      grants += "{\"src\":[" + group + "],\"dst\":[\"10." + std::to_string(i % 200) +
-                ".0.0/16\"],\"ip\":[\"443\"],\"via\":[" + tag + "]}";
-    } else if (i % 3 == 0) {
-      grants += "{\"src\":[" + tag + "],\"dst\":[\"" + Name("tag:t", (i * 7 + 1) % kTags) +
-                "\"],\"ip\":[\"tcp:" + std::to_string(1000 + i) + "\"]}";
-    } else {
-      grants += "{\"src\":[" + group + "],\"dst\":[" + tag +
-                "],\"ip\":[\"tcp:" + std::to_string(1000 + i) + "\"]}";
-    }
-  }
-  return "{\"groups\":{" + groups + "},\"tagOwners\":{" + tags + "},\"grants\":[" + grants + "]}";
-}
-
-std::vector<PolicyUser> Users() {
+std::vector<PolicyUser> Users(const SamplePolicyShape& shape) {
   std::vector<PolicyUser> users;
-  for (std::size_t i = 0; i < kUsers; ++i) {
-    users.push_back({i + 1, Name("u", i), Name("u", i) + "@example.com", "", Role::kMember});
+  for (std::size_t i = 1; i <= shape.users; ++i) {
+    users.push_back({.id = i, .name = "user" + std::to_string(i), .email = {}, .provider = {}});
   }
   return users;
 }
 
-PolicyNode MakeNode(std::size_t i) {
+PolicyNode NodeOf(const SamplePolicyShape& shape, std::size_t number) {
+  const SampleNode sample = SampleNodeOf(shape, number);
   PolicyNode node;
-  node.id = i + 1;
-  node.v4 = core::IpAddress::V4(static_cast<std::uint32_t>(0x64400001U + i));
-  node.v6 = *core::IpAddress::Parse("fd7a:115c:a1e0::");
-  node.v6.bytes[14] = static_cast<std::uint8_t>(i >> 8);
-  node.v6.bytes[15] = static_cast<std::uint8_t>(i);
-  if (i % 3 == 0) {
-    node.tags = {Name("tag:t", i / 3 % kTags)};
+  node.id = number + 1;
+  node.v4 = core::IpAddress::V4(static_cast<std::uint32_t>(0x64400001U + number));
+  if (sample.tag.empty()) {
+    node.user = sample.user;
   } else {
-    node.user = 1 + i % kUsers;
+    node.tags = {sample.tag};
   }
-  if (i % 100 == 0) {
-    node.routes = {*core::IpPrefix::Parse("10." + std::to_string(i / 100 % 200) + ".0.0/16")};
-  }
+  if (!sample.route.empty()) node.routes = {*core::IpPrefix::Parse(sample.route)};
   return node;
 }
 
-std::shared_ptr<const Program> Compile(const std::string& text) {
-  auto document = ParseDocument(text);
+std::shared_ptr<const Program> Compile(const SamplePolicyShape& shape, const std::string& text) {
+  auto document = control::policy::ParseDocument(text);
   if (!document) return nullptr;
-  auto program = Program::Compile(std::make_shared<const Document>(std::move(*document)), Users());
+  auto program = Program::Compile(
+      std::make_shared<const control::policy::Document>(std::move(*document)), Users(shape));
   return program ? *program : nullptr;
 }
 
-std::unique_ptr<Engine> Fill(const std::shared_ptr<const Program>& program, std::size_t nodes) {
-  auto engine = std::make_unique<Engine>(program, EngineSettings{});
-  for (std::size_t i = 0; i < nodes; ++i) engine->Put(MakeNode(i));
-  return engine;
-}
-
-void FullCompile(benchmark::State& state) {
-  const std::string text = Policy();
-  std::size_t bytes = 0;
+// From the text to a program, without nodes.
+void CompilePolicy(benchmark::State& state) {
+  const SamplePolicyShape shape;
+  const std::string text = SamplePolicy(shape);
   for (auto _ : state) {
-    const auto program = Compile(text);
+    const auto program = Compile(shape, text);
     if (!program) return state.SkipWithError("the policy is wrong");
-    const auto engine = Fill(program, static_cast<std::size_t>(state.range(0)));
-    for (const auto& [id, node] : engine->nodes()) {
-      benchmark::DoNotOptimize(engine->Visible(engine->ClassOf(id)).empty());
-    }
-    bytes = engine->MemoryUse();
+    benchmark::DoNotOptimize(program.get());
   }
-  state.counters["index_MB"] = static_cast<double>(bytes) / 1e6;
 }
-BENCHMARK(FullCompile)->Arg(1000)->Arg(3000)->Arg(10000)->Unit(benchmark::kMillisecond);
+BENCHMARK(CompilePolicy)->Unit(benchmark::kMillisecond);
 
-void OneNodeAdded(benchmark::State& state) {
-  const auto program = Compile(Policy());
-  const auto nodes = static_cast<std::size_t>(state.range(0));
-  const auto engine = Fill(program, nodes);
-  PolicyNode node = MakeNode(nodes + 7);
-  for (auto _ : state) {
-    engine->Put(node);
-    state.PauseTiming();
-    engine->Remove(node.id);
-    state.ResumeTiming();
-  }
+void ParsePolicy(benchmark::State& state) {
+  const std::string text = SamplePolicy({});
+  for (auto _ : state) benchmark::DoNotOptimize(control::policy::ParseDocument(text).has_value());
 }
-BENCHMARK(OneNodeAdded)->Arg(1000)->Arg(3000)->Arg(10000)->Unit(benchmark::kMicrosecond);
-
-void OneNodesTagsChanged(benchmark::State& state) {
-  const auto program = Compile(Policy());
-  const auto engine = Fill(program, static_cast<std::size_t>(state.range(0)));
-  PolicyNode node = MakeNode(3);
-  std::size_t turn = 0;
-  for (auto _ : state) {
-    node.tags = {Name("tag:t", turn++ % kTags)};
-    engine->Put(node);
-  }
-}
-BENCHMARK(OneNodesTagsChanged)->Arg(1000)->Arg(10000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(ParsePolicy)->Unit(benchmark::kMillisecond);
 
 void FilterOfOneNode(benchmark::State& state) {
-  const auto program = Compile(Policy());
-  const auto engine = Fill(program, static_cast<std::size_t>(state.range(0)));
+  const SamplePolicyShape shape;
+  const auto nodes = static_cast<std::size_t>(state.range(0));
+  const auto program = Compile(shape, SamplePolicy(shape));
+  if (!program) return state.SkipWithError("the policy is wrong");
+  Engine engine(program, {});
+  for (std::size_t i = 0; i < nodes; ++i) engine.Put(NodeOf(shape, i));
   NodeId id = 1;
   for (auto _ : state) {
     std::size_t bytes = 0;
-    for (const auto& rule : engine->PacketFilter(id)) bytes += rule.Json().size();
+    for (const auto& rule : engine.PacketFilter(id)) bytes += rule.Rest().size();
     benchmark::DoNotOptimize(bytes);
-    id = id % static_cast<NodeId>(state.range(0)) + 1;
+    id = id % nodes + 1;
   }
 }
 BENCHMARK(FilterOfOneNode)->Arg(1000)->Arg(10000)->Unit(benchmark::kMicrosecond);
 
 }  // namespace
-}  // namespace ringscale::control::policy
+}  // namespace ringscale::bench
