@@ -13,12 +13,12 @@ namespace {
 
 constexpr std::uint8_t kIpv6SourceBits = 64;
 
-// A peer that stops acknowledging is gone after 15 s: map streams get a message
-// at least once a minute, so that it shows. NOTSENT_LOWAT keeps the send queue
-// here, where it can still be replaced by something newer.
-void SetTcpOptions(int fd) {
+// A peer that stops acknowledging is gone: map streams get a message at least once a
+// minute, so that it shows. NOTSENT_LOWAT keeps the send queue here, where it can
+// still be replaced by something newer.
+void SetTcpOptions(int fd, core::Duration silence) {
   core::net::TcpOptions options;
-  options.user_timeout = core::Seconds(15);
+  options.user_timeout = silence;
   options.not_sent_low_water = 128 << 10;
   // Fails on sockets that are not TCP, where none of it means anything.
   (void)core::net::ApplyTcpOptions(fd, options);
@@ -50,7 +50,7 @@ core::IpPrefix ControlConnection::source() const {
 
 void ControlConnection::Start() {
   const auto self = shared_from_this();
-  SetTcpOptions(fd_.get());
+  SetTcpOptions(fd_.get(), server_.limits_.silence);
   stream_ = server_.loop_.Attach(std::move(fd_), *this);
   if (websocket_ == nullptr) {
     // No client uses the challenge, and no private key is kept: random bytes are

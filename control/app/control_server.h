@@ -42,6 +42,7 @@ struct ControlLimits {
   core::http::H2BodyLimits unregistered_bodies{64 << 10, 128 << 10};
   core::http::H2Limits http2;
 
+  core::Duration silence = core::Seconds(15);           // without acknowledging (TCP_USER_TIMEOUT)
   core::Duration establish = core::Seconds(10);         // preface and SETTINGS
   core::Duration request = core::Seconds(30);           // for a request to arrive
   core::Duration idle_registered = core::Seconds(600);  // without any stream

@@ -6,6 +6,7 @@
 #include <memory>
 #include <random>
 
+#include "control/app/control_server.h"
 #include "control/map/map_service_impl.h"
 #include "tests/control/map_support.h"
 
@@ -368,14 +369,19 @@ TEST_F(MapServiceTest, NodeThatMovedToAnotherKeyEndsTheOldPoll) {
   ExpectConverged(*b, tailnet, policy);
 }
 
+// A client that vanishes after a keep-alive leaves the next one unacknowledged.
 TEST_F(MapServiceTest, KeepAlives) {
+  constexpr core::Duration kOffline = core::Seconds(80);
+  const core::Duration latest =
+      kOffline - ControlLimits{}.silence - RegistryOptions{}.offline_grace - core::Seconds(1);
   tailnet.AddUser(1, "ann");
   tailnet.AddNode(1);
   Start();
-  for (const bool zstd : {true, false}) {
+  for (int stream = 0; stream < 12; ++stream) {
+    const bool zstd = stream % 2 == 0;
     auto a = Open(1, zstd);
     a->Drain();
-    for (int i = 1; i <= 5; ++i) {
+    for (int i = 1; i <= 3; ++i) {
       loop.Advance(core::Millis(49'900));
       a->Drain();
       EXPECT_EQ(a->model.keep_alives, i - 1) << "not before 50 s";
@@ -386,7 +392,7 @@ TEST_F(MapServiceTest, KeepAlives) {
         ++seconds;
         a->Drain();
       }
-      EXPECT_LE(49'900 + 500 * seconds, 59'500);
+      EXPECT_LE(core::Millis(49'900 + 500 * seconds), latest);
       EXPECT_EQ(a->model.keep_alives, i);
     }
     if (zstd) {

@@ -258,7 +258,7 @@ class Vanishing(Set):
 
     def test_02_unplugged_is_offline(self):
         self.b.host.unplug()
-        wait_until("the server knows that b is gone", lambda: not self.online("b"), 85, 1)
+        wait_until("the server knows that b is gone", lambda: not self.online("b"), 80, 0.5)
         wait_until("a knows too", lambda: not self.a.peers()["b"]["Online"])
         self.b.host.plug()
         wait_until("b is back", lambda: self.online("b"), 60)
