@@ -8,41 +8,9 @@
 namespace ringscale::control {
 namespace {
 
-using core::ErrorCode;
-
-constexpr std::size_t kMaxDomain = 253;
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return lower;
-}
-
 std::string_view WithoutTrailingDot(std::string_view name) {
   if (name.ends_with('.')) name.remove_suffix(1);
   return name;
-}
-
-bool IsLabel(std::string_view label) {
-  if (label.empty() || label.size() > 63) return false;
-  if (label.front() == '-' || label.back() == '-') return false;
-  return std::all_of(label.begin(), label.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_';
-  });
-}
-
-bool IsDomain(std::string_view name) {
-  name = WithoutTrailingDot(name);
-  if (name.empty() || name.size() > kMaxDomain) return false;
-  while (true) {
-    const std::size_t dot = name.find('.');
-    if (!IsLabel(name.substr(0, dot))) return false;
-    if (dot == std::string_view::npos) return true;
-    name.remove_prefix(dot + 1);
-  }
 }
 
 bool IsResolver(std::string_view text) {
@@ -90,52 +58,6 @@ void AppendReverseNibbles(std::string& zone, const core::IpAddress& ip, int nibb
 }
 
 }  // namespace
-
-core::Result<> CheckDnsSettings(const DnsSettings& settings, std::string_view server_host) {
-  if (settings.base_domain.empty()) {
-    if (settings.magic_dns) {
-      return core::Fail(ErrorCode::kInvalid, "base_domain is needed with magic_dns");
-    }
-  } else if (!IsDomain(settings.base_domain)) {
-    return core::Fail(ErrorCode::kInvalid,
-                      "base_domain \"" + settings.base_domain + "\" is not a domain name");
-  }
-  const std::string host = Lower(WithoutTrailingDot(server_host));
-  const std::string base = Lower(WithoutTrailingDot(settings.base_domain));
-  if (!host.empty() && !base.empty() && (host == base || host.ends_with("." + base))) {
-    return core::Fail(ErrorCode::kInvalid,
-                      "server_url's host \"" + host + "\" is within base_domain \"" + base +
-                          "\": clients would look it up in the tailnet they need it to join; "
-                          "use another base_domain");
-  }
-  for (const auto& [domain, resolvers] : settings.split_nameservers) {
-    if (!IsDomain(domain)) {
-      return core::Fail(ErrorCode::kInvalid,
-                        "nameservers.split: \"" + domain + "\" is not a domain name");
-    }
-  }
-  for (const std::string& domain : settings.search_domains) {
-    if (!IsDomain(domain)) {
-      return core::Fail(ErrorCode::kInvalid,
-                        "search_domains: \"" + domain + "\" is not a domain name");
-    }
-  }
-  for (const DnsRecord& record : settings.extra_records) {
-    const auto ip = core::IpAddress::Parse(record.value);
-    const bool type_fits = record.type.empty() || (record.type == "A" && ip && ip->is_v4()) ||
-                           (record.type == "AAAA" && ip && ip->is_v6());
-    if (!IsDomain(record.name)) {
-      return core::Fail(ErrorCode::kInvalid,
-                        "extra_records: \"" + record.name + "\" is not a domain name");
-    }
-    if (!ip || !type_fits) {
-      return core::Fail(ErrorCode::kInvalid, "extra_records: " + record.name +
-                                                 " must be of type A with an IPv4 address or of "
-                                                 "type AAAA with an IPv6 address");
-    }
-  }
-  return {};
-}
 
 std::vector<std::string> DnsWarnings(const DnsSettings& settings) {
   std::vector<std::string> warnings;

@@ -7,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "core/base/result.h"
 #include "core/net/address.h"
 
 namespace ringscale::control {
@@ -31,12 +30,6 @@ struct DnsSettings {
   // The tailnet's address ranges, for reverse lookups.
   std::vector<core::IpPrefix> prefixes;
 };
-
-// Refuses what cannot work: malformed domains and records, and a server whose
-// own name is equal to or below base_domain (with MagicDNS its clients would look
-// it up in the tailnet it is needed to reach). `server_host` may be empty.
-[[nodiscard]] core::Result<> CheckDnsSettings(const DnsSettings& settings,
-                                              std::string_view server_host);
 
 // Nameservers that clients cannot use (they are left out), one sentence each.
 [[nodiscard]] std::vector<std::string> DnsWarnings(const DnsSettings& settings);

@@ -3,14 +3,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "control/policy/policy_tests.h"
 #include "control/policy/text_forms.h"
+#include "core/crypto/key_file.h"
 #include "core/obs/log.h"
 
 namespace ringscale::control {
@@ -32,6 +29,12 @@ std::vector<policy::PolicyUser> UsersOf(const Registry& registry) {
 }
 
 }  // namespace
+
+core::Result<std::string> ReadPolicyFile(const std::string& path) {
+  auto text = core::ReadPublicFile(path, kMaxFile);
+  if (!text) text.error().message.insert(0, "expected a policy file: ");
+  return text;
+}
 
 PolicyKeeper::PolicyKeeper(core::engine::Loop& loop, Registry& registry, PolicyOptions options)
     : loop_(loop),
@@ -103,18 +106,7 @@ std::optional<PolicyKeeper::FileState> PolicyKeeper::LookAtFile() const {
 
 core::Result<std::string> PolicyKeeper::ReadFile() {
   file_ = LookAtFile();
-  if (file_ && file_->size > kMaxFile) {
-    return core::Fail(core::ErrorCode::kLimit, "the policy file " + options_.path +
-                                                   " is larger than " + std::to_string(kMaxFile) +
-                                                   " bytes");
-  }
-  std::ifstream in(options_.path, std::ios::binary);
-  std::ostringstream text;
-  if (in) text << in.rdbuf();
-  if (!in) {
-    return core::FailErrno("read the policy file " + options_.path, errno == 0 ? EIO : errno);
-  }
-  return std::move(text).str();
+  return ReadPolicyFile(options_.path);
 }
 
 void PolicyKeeper::Report(std::string problem) {

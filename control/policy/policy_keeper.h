@@ -22,6 +22,9 @@ struct PolicyOptions {
   std::string path;       // empty: no policy
 };
 
+// The text of a policy file; bounded.
+core::Result<std::string> ReadPolicyFile(const std::string& path);
+
 class PolicyKeeper {
  public:
   struct Hooks {

@@ -172,9 +172,11 @@ TEST(Sockets, ErrorsNameTheKey) {
   const TemporaryFolder folder;
   Config config = Quiet(folder);
   config.listen = {"192.0.2.1:80"};  // not of this machine (RFC 5737)
+  config.origins.by_key["listen"] = "ringscale.toml:3";
   const auto refused = OpenServerSockets(config, {});
   ASSERT_FALSE(refused);
-  EXPECT_TRUE(refused.error().message.starts_with("listen: ")) << refused.error().message;
+  EXPECT_TRUE(refused.error().message.starts_with("ringscale.toml:3: listen: "))
+      << refused.error().message;
 }
 
 }  // namespace

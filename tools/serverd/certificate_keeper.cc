@@ -42,7 +42,16 @@ core::Result<CertificateKeeper> CertificateKeeper::Create(
     keeper.files_ =
         core::tls::CertificateFiles{.certificate = config.tls.cert, .key = config.tls.key};
     auto loaded = core::tls::LoadCertificate(*keeper.files_, now, keeper.meta_);
-    if (!loaded) return core::Forward(loaded);
+    if (!loaded) {
+      core::Error error = std::move(loaded.error());
+      const auto names = [&](const std::string& file) {
+        return error.message.find(file) != std::string::npos;
+      };
+      const bool key = names(config.tls.key) && !names(config.tls.cert);
+      error.message.insert(0, key ? "expected the private key of tls.cert (PEM): "
+                                  : "expected a certificate chain (PEM): ");
+      return std::unexpected(config.Blame({key ? "tls.key" : "tls.cert"}, std::move(error)));
+    }
     keeper.loaded_ = std::move(*loaded);
   } else {
     auto generated = core::tls::LoadOrGenerateCertificate(

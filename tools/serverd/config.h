@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/result.h"
@@ -168,10 +170,27 @@ struct Config {
 
   // Where it was read from; empty when there was no file.
   std::string source;
+  // Where each key that was given stands: "ringscale.toml:12", "$RINGSCALE_LISTEN",
+  // "--listen". Equal configurations may stand in different places.
+  struct Origins {
+    std::map<std::string, std::string, std::less<>> by_key;
+    bool operator==(const Origins&) const { return true; }
+  } origins;
   // What was odd about the sources themselves; part of Warnings.
   std::vector<std::string> source_warnings;
 
   bool operator==(const Config&) const = default;
+
+  // Makes this the error of a value, or of several that do not fit together: says
+  // where the first of these keys stands that was given, and names the key.
+  [[nodiscard]] core::Error Blame(std::initializer_list<std::string_view> keys,
+                                  core::Error error) const;
+  template <class T>
+  [[nodiscard]] core::Result<T> Blame(std::initializer_list<std::string_view> keys,
+                                      core::Result<T> result) const {
+    if (!result) return std::unexpected(Blame(keys, std::move(result.error())));
+    return result;
+  }
 
   // What works, but not as one may expect: a sentence each.
   [[nodiscard]] std::vector<std::string> Warnings() const;

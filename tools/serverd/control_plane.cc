@@ -214,12 +214,14 @@ control::RegistryOptions ControlPlane::RegistryOptions() {
 }
 
 core::Result<> ControlPlane::StartPolicy() {
-  return policy_.Start({.changed = [this] { policy_relay_.PolicyChanged(); },
-                        .problem =
-                            [this](std::string problem) {
-                              parts_.health->Set("policy", HealthBoard::Severity::kWarning,
-                                                 std::move(problem));
-                            }});
+  return config_.Blame({"policy.path", "policy.mode"},
+                       policy_.Start({.changed = [this] { policy_relay_.PolicyChanged(); },
+                                      .problem =
+                                          [this](std::string problem) {
+                                            parts_.health->Set("policy",
+                                                               HealthBoard::Severity::kWarning,
+                                                               std::move(problem));
+                                          }}));
 }
 
 void ControlPlane::PolicyFirst::OnChange(const control::Change& change) {

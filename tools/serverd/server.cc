@@ -48,8 +48,20 @@ constexpr core::Duration kProbeInterval = core::Seconds(600);
 constexpr const char* kNoiseKeyFile = "noise_private.key";
 constexpr const char* kRelayKeyFile = "derp_private.key";
 
-core::Result<> CheckSettings(const Config& config) {
-  return control::CheckDnsSettings(DnsSettingsOf(config), ServerNameOf(config).host);
+core::Result<storage::DataDir> LockData(const Config& config, core::Duration wait = {}) {
+  return config.Blame({"data_dir"}, storage::DataDir::Lock(config.data_dir, wait));
+}
+
+// As far as it can be checked without the users of the store.
+core::Result<> CheckPolicyFile(const Config& config) {
+  if (config.policy.database || config.policy.path.empty()) return {};
+  auto text = config.Blame({"policy.path"}, control::ReadPolicyFile(config.policy.path));
+  if (!text) return core::Forward(text);
+  const auto document = control::policy::ParseDocument(*text);
+  if (document) return {};
+  return std::unexpected(config.Blame(
+      {"policy.path"},
+      {core::ErrorCode::kInvalid, config.policy.path + ": " + document.error().text()}));
 }
 
 // Writes nothing, so that it may be done beside a running server.
@@ -133,7 +145,6 @@ core::Result<> Server::Impl::Start(Inheritance inheritance) {
   if (auto prepared = PrepareProcess("serve", config_.engine.core_dumps); !prepared) {
     return prepared;
   }
-  if (auto settings = CheckSettings(config_); !settings) return settings;
   for (const auto& warning : config_.Warnings()) LogWarn("config", warning);
 
   if (auto opened = Open(std::move(inheritance)); !opened) return opened;
@@ -172,7 +183,7 @@ core::Result<> Server::Impl::Open(Inheritance inheritance) {
 }
 
 core::Result<> Server::Impl::OpenStorage(core::Duration wait) {
-  auto dir = storage::DataDir::Lock(config_.data_dir, wait);
+  auto dir = LockData(config_, wait);
   if (!dir) return core::Forward(dir);
   data_dir_.emplace(std::move(*dir));
   auto noise = core::LoadOrCreatePrivateKey(data_dir_->File(kNoiseKeyFile));
@@ -492,12 +503,8 @@ std::string Server::JoinLine() const {
 }
 
 core::Result<> CheckConfig(const Config& config) {
-  for (const auto& text : config.listen) {
-    const auto address = core::net::ParseListenAddress(text);
-    if (!address) return core::Fail(address.error().code, "listen: " + address.error().message);
-  }
-  if (auto settings = CheckSettings(config); !settings) return settings;
-  auto dir = storage::DataDir::Lock(config.data_dir);
+  if (auto policy = CheckPolicyFile(config); !policy) return policy;
+  auto dir = LockData(config);
   if (!dir && dir.error().code == core::ErrorCode::kConflict) {
     // A server runs on that data, so keys and database are sound.
     return CheckGivenCertificate(config);

@@ -66,18 +66,18 @@ core::Result<core::Fd> OpenAs(SocketUse use, const ListenAddress& address) {
   return std::move(socket->fd);
 }
 
-// `key` is what the configuration calls it.
-core::Result<ServerSockets::Listening> TakeOrOpen(std::vector<GivenSocket>& given, SocketUse use,
+// `key` is what `config` calls it.
+core::Result<ServerSockets::Listening> TakeOrOpen(const Config& config,
+                                                  std::vector<GivenSocket>& given, SocketUse use,
                                                   const std::string& text, std::string_view key,
                                                   bool patient = true) {
-  const std::string where = std::string(key) + ": ";
-  const auto address = ParseListenAddress(text);
-  if (!address) return core::Fail(address.error().code, where + address.error().message);
+  const auto address = config.Blame({key}, ParseListenAddress(text));
+  if (!address) return std::unexpected(address.error());
   if (auto taken = Take(given, use, text)) {
     return ServerSockets::Listening{.address = text, .fd = std::move(taken->fd)};
   }
   auto fd = patient ? OpenPatiently([&] { return OpenAs(use, *address); }) : OpenAs(use, *address);
-  if (!fd) return core::Fail(fd.error().code, where + fd.error().message);
+  if (!fd) return std::unexpected(config.Blame({key}, std::move(fd.error())));
   return ServerSockets::Listening{.address = text, .fd = std::move(*fd)};
 }
 
@@ -88,7 +88,7 @@ core::Result<> OpenForClients(const Config& config, std::vector<GivenSocket>& gi
   for (const auto& text : wanted) {
     // 443 was our own idea: clients of private addresses do without it.
     const bool optional = config.listen_auto && text == ":443";
-    auto listening = TakeOrOpen(given, SocketUse::kClients, text, "listen", !optional);
+    auto listening = TakeOrOpen(config, given, SocketUse::kClients, text, "listen", !optional);
     if (!listening) {
       if (optional) {
         LogInfo("serve", "not listening on 443", {{"reason", listening.error().message}});
@@ -125,13 +125,17 @@ core::Result<> OpenForCommands(const Config& config, std::vector<GivenSocket>& g
     if (!config.unix_socket.group.empty()) {
       const group* entry = getgrnam(config.unix_socket.group.c_str());
       if (entry == nullptr) {
-        return core::Fail(core::ErrorCode::kNotFound,
-                          "unix_socket.group: no group '" + config.unix_socket.group + "'");
+        return std::unexpected(config.Blame(
+            {"unix_socket.group"},
+            {core::ErrorCode::kNotFound,
+             "expected the name of a group, found '" + config.unix_socket.group + "'"}));
       }
       options.group = entry->gr_gid;
     }
   }
-  auto opened = OpenPatiently([&] { return core::net::UnixListener::Open(path, options); });
+  auto opened =
+      config.Blame({"unix_socket.path", "data_dir"},
+                   OpenPatiently([&] { return core::net::UnixListener::Open(path, options); }));
   if (!opened) return core::Forward(opened);
   sockets.commands.emplace(std::move(*opened));
   return {};
@@ -205,20 +209,20 @@ core::Result<ServerSockets> OpenServerSockets(const Config& config, std::vector<
   if (auto opened = OpenForClients(config, given, sockets); !opened) return core::Forward(opened);
   if (config.derp.enabled || role == ServerRole::kRelay) {
     for (const auto& text : config.derp.stun_listen) {
-      auto listening = TakeOrOpen(given, SocketUse::kStun, text, "derp.stun_listen");
+      auto listening = TakeOrOpen(config, given, SocketUse::kStun, text, "derp.stun_listen");
       if (!listening) return core::Forward(listening);
       sockets.stun.push_back(std::move(*listening));
     }
   }
   if (!config.metrics.listen.empty()) {
     auto listening =
-        TakeOrOpen(given, SocketUse::kMetrics, config.metrics.listen, "metrics.listen");
+        TakeOrOpen(config, given, SocketUse::kMetrics, config.metrics.listen, "metrics.listen");
     if (!listening) return core::Forward(listening);
     sockets.metrics = std::move(*listening);
   }
   if (role == ServerRole::kRelay && !config.relay.http_listen.empty()) {
     auto listening =
-        TakeOrOpen(given, SocketUse::kHttp, config.relay.http_listen, "relay.http_listen");
+        TakeOrOpen(config, given, SocketUse::kHttp, config.relay.http_listen, "relay.http_listen");
     if (!listening) return core::Forward(listening);
     sockets.http = std::move(*listening);
   }

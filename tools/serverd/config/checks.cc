@@ -186,48 +186,59 @@ ServerUrl SplitServerUrl(std::string_view url) {
 
 void CheckKeysTogether(
     const Config& config,
-    const std::function<void(std::string_view key, const std::string& message)>& report) {
-  if (!config.server_url.empty() && config.dns.magic_dns) {
-    const std::string host = SplitServerUrl(config.server_url).host;
-    const std::string base = Lower(config.dns.base_domain);
-    if (!base.empty() && (host == base || host.ends_with("." + base))) {
-      report("dns.base_domain",
-             "server_url's host " + host + " is within base_domain " + base +
-                 ": clients would look it up in the tailnet that they need it to join; use "
-                 "another base_domain");
-    }
+    const std::function<void(BlamedKeys keys, const std::string& message)>& report) {
+  const std::string host = SplitServerUrl(config.server_url).host;
+  const std::string base = Lower(config.dns.base_domain);
+  if (!host.empty() && !base.empty() && (host == base || host.ends_with("." + base))) {
+    report({"dns.base_domain", "server_url"},
+           "server_url's host " + host + " is within dns.base_domain " + base +
+               ": clients would look it up in the tailnet that they need it to join; expected "
+               "another base_domain");
   }
   if (config.dns.magic_dns && config.dns.base_domain.empty()) {
-    report("dns.base_domain", "it is needed with magic_dns = true");
+    report({"dns.base_domain", "dns.magic_dns"}, "expected a domain name with magic_dns = true");
   }
   if (config.dns.override_local_dns && config.dns.nameservers_global.empty()) {
-    report("dns.override_local_dns",
+    report({"dns.override_local_dns"},
            "dns.nameservers.global must name servers when override_local_dns = true");
   }
   if (config.tls.cert.empty() != config.tls.key.empty()) {
-    report(config.tls.cert.empty() ? "tls.key" : "tls.cert",
-           "tls.cert and tls.key belong together: give both or neither");
+    report({"tls.cert", "tls.key"}, "tls.cert and tls.key belong together: give both or neither");
   }
   if (config.tls.self_signed && !config.tls.cert.empty()) {
-    report("tls.self_signed", "either self_signed = true or certificate files, not both");
+    report({"tls.self_signed"}, "either self_signed = true or certificate files, not both");
   }
   if (!config.prefixes.v4 && !config.prefixes.v6) {
-    report("prefixes.v4", "nodes need addresses: give prefixes.v4, prefixes.v6 or both");
+    report({"prefixes.v4"}, "nodes need addresses: give prefixes.v4, prefixes.v6 or both");
   }
   if (!config.unix_socket.group.empty() && !config.unix_socket.group_access) {
-    report("unix_socket.group", "it has no effect without unix_socket.group_access = true");
+    report({"unix_socket.group"}, "it has no effect without unix_socket.group_access = true");
   }
   if (!IsSocketPathOrEmpty(config.SocketPath())) {
-    report("data_dir", "the socket's path " + config.SocketPath() +
-                           " is longer than 107 bytes: give unix_socket.path");
+    report({"data_dir"}, "the socket's path " + config.SocketPath() +
+                             " is longer than 107 bytes: give unix_socket.path");
   }
   if (!config.relay.mesh_with.empty() && config.relay.mesh_key_file.empty()) {
-    report("relay.mesh_with", "a mesh needs its key: give relay.mesh_key_file");
+    report({"relay.mesh_with"}, "a mesh needs its key: give relay.mesh_key_file");
   }
   if (config.limits.pending_registrations_per_source > config.limits.pending_registrations) {
-    report("limits.pending_registrations_per_source",
-           "it is larger than limits.pending_registrations");
+    report({"limits.pending_registrations_per_source", "limits.pending_registrations"},
+           "expected pending_registrations_per_source to be at most pending_registrations");
   }
+}
+
+core::Error Config::Blame(std::initializer_list<std::string_view> keys, core::Error error) const {
+  std::string_view key = *keys.begin();
+  std::string where = "by default";
+  for (const std::string_view candidate : keys) {
+    const auto origin = origins.by_key.find(candidate);
+    if (origin == origins.by_key.end()) continue;
+    key = candidate;
+    where = origin->second;
+    break;
+  }
+  error.message = where + ": " + std::string(key) + ": " + error.message;
+  return error;
 }
 
 std::string Config::SocketPath() const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -33,10 +34,11 @@ struct ServerUrl {
 };
 ServerUrl SplitServerUrl(std::string_view url);
 
-// Calls `report` with the key to blame and a sentence for everything that does
-// not fit together.
+// Calls `report` with the keys to blame (Config::Blame) and a sentence for everything
+// that does not fit together.
+using BlamedKeys = std::initializer_list<std::string_view>;
 void CheckKeysTogether(
     const Config& config,
-    const std::function<void(std::string_view key, const std::string& message)>& report);
+    const std::function<void(BlamedKeys keys, const std::string& message)>& report);
 
 }  // namespace ringscale::serverd

@@ -25,7 +25,7 @@ class Loader {
  public:
   // `where` says where the value comes from: "ringscale.toml:12".
   void Set(const Key& key, const Value& value, const std::string& where) {
-    origins_[key.path] = where;
+    config_.origins.by_key[std::string(key.path)] = where;
     if (auto found = key.set(config_, Resolve(key, value))) {
       Report(where, key.path, "expected " + std::string(key.expected) + ", found " + *found);
     }
@@ -85,9 +85,8 @@ class Loader {
 
   core::Result<Config> Finish() {
     if (problems_.empty()) {
-      CheckKeysTogether(config_, [this](std::string_view key, const std::string& message) {
-        const auto origin = origins_.find(key);
-        Report(origin != origins_.end() ? origin->second : "configuration", key, message);
+      CheckKeysTogether(config_, [this](BlamedKeys keys, const std::string& message) {
+        Add(config_.Blame(keys, {core::ErrorCode::kInvalid, message}).message);
       });
     }
     if (problems_.empty()) return std::move(config_);
@@ -125,7 +124,6 @@ class Loader {
   }
 
   Config config_;
-  std::map<std::string_view, std::string> origins_;  // by Key::path
   std::vector<std::string> problems_;
 };
 
