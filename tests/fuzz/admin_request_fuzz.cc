@@ -13,6 +13,7 @@
 #include "control/api/admin_api.h"
 #include "core/obs/log.h"
 #include "storage/memory_store.h"
+#include "tests/fuzz/accepted.h"
 #include "tools/serverd/admin_socket.h"
 
 namespace ringscale {
@@ -166,5 +167,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   loop.EndStream();
   Check(loop.sent().empty() || loop.sent().starts_with("HTTP/1.1 "));
   Check(socket.connections() == 0);
+  if (loop.sent().starts_with("HTTP/1.1 200 ")) ringscale::fuzz::Accepted();
   return 0;
 }

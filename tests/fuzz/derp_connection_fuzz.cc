@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "relay/app/relay_shard_impl.h"
+#include "tests/fuzz/accepted.h"
 #include "tests/sim/relay_world.h"
 
 template class ringscale::relay::RelayShard<ringscale::sim::SimRing>;
@@ -124,6 +125,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Require(received == sent);
     Require(!good_sender.closed() && !good_receiver.closed());
   }
+
+  if (received > 0) ringscale::fuzz::Accepted();
 
   for (auto& client : world.clients()) client->Close();
   for (auto& client : world.clients()) client->socket().window = 1 << 20;

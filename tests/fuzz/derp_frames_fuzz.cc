@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "relay/wire/frame_reader.h"
+#include "tests/fuzz/accepted.h"
 
 namespace {
 
@@ -78,6 +79,7 @@ void Check(core::Bytes bytes, core::Bytes cuts) {
     }
   }
   if (got != expected || bad != expect_bad) std::abort();
+  if (!got.empty()) ringscale::fuzz::Accepted();
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 
 #include "core/base/base64.h"
 #include "relay/app/admission_set.h"
+#include "tests/fuzz/accepted.h"
 #include "tests/support/fake_loop.h"
 #include "tools/serverd/front/front.h"
 
@@ -45,6 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const bool hold = input.ConsumeBool();
   serverd::FrontHandlers handlers;
   handlers.handle = [&](serverd::FrontRequest request, serverd::HttpResponder responder) {
+    ringscale::fuzz::Accepted();
     if (hold) {
       held.push_back(std::move(responder));
     } else {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/http/h2_server.h"
+#include "tests/fuzz/accepted.h"
 
 namespace {
 
@@ -41,6 +42,7 @@ class Handler final : public H2Handler {
   H2BodyLimits OnHead(const H2Request& head) override { return {head.path.size() * 64, 2048}; }
   void OnRequest(H2Request request) override {
     if (request.body.size() > 2048) std::abort();
+    ringscale::fuzz::Accepted();
     open.push_back(request.stream);
     const std::string_view path = request.path;
     if (path.ends_with("map")) {

@@ -8,6 +8,7 @@
 #include "control/state/hostinfo.h"
 #include "control/state/names.h"
 #include "control/state/secrets.h"
+#include "tests/fuzz/accepted.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace ringscale::control;
@@ -25,5 +26,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   auto peer = ParseStoredHostinfo(info->peer);
   if (!peer || peer->peer != info->peer) std::abort();
+  ringscale::fuzz::Accepted();
   return 0;
 }

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "control/wire/map_request.h"
+#include "tests/fuzz/accepted.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view body(reinterpret_cast<const char*>(data), size);
@@ -18,5 +19,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const auto& endpoint : request->endpoints) {
     if (!endpoint.address.ip.valid()) std::abort();
   }
+  ringscale::fuzz::Accepted();
   return 0;
 }

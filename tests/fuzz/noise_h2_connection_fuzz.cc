@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "control/app/control_server.h"
+#include "tests/fuzz/accepted.h"
 #include "tests/support/fake_loop.h"
 #include "tests/support/h2_client.h"
 
@@ -44,6 +45,7 @@ class Api final : public control::MachineApi {
  public:
   [[nodiscard]] bool IsRegistered(const core::MachinePublic&) const override { return registered; }
   void Register(control::MachineRequest request, control::Responder responder) override {
+    ringscale::fuzz::Accepted();
     if (request.body.size() > (1 << 20)) std::abort();
     if (request.body.size() % 2 == 0) {
       responder.Json(request.body);

@@ -8,6 +8,7 @@
 #include "control/policy/policy_tests.h"
 #include "core/base/bytes.h"
 #include "core/json/reader.h"
+#include "tests/fuzz/accepted.h"
 
 namespace {
 
@@ -67,5 +68,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   core::json::Parser parser;
   if (!parser.Parse(answers, {std::size_t{1} << 26, 1000})) std::abort();
   if (const auto failed = RunPolicyTests(engine); failed && failed->details.empty()) std::abort();
+  ringscale::fuzz::Accepted();
   return 0;
 }

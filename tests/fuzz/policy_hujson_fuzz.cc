@@ -5,6 +5,7 @@
 
 #include "control/policy/hujson.h"
 #include "core/base/bytes.h"
+#include "tests/fuzz/accepted.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace ringscale;
@@ -21,5 +22,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!again) std::abort();
   again->Write(twice);
   if (plain != twice) std::abort();
+  ringscale::fuzz::Accepted();
   return 0;
 }

@@ -8,6 +8,7 @@
 #include "storage/codec/rows.h"
 #include "storage/commit/dump.h"
 #include "storage/commit/migrations.h"
+#include "tests/fuzz/accepted.h"
 
 namespace {
 
@@ -17,6 +18,7 @@ using namespace ringscale::storage;
 template <class Row>
 void Check(const core::Result<Row>& row, std::string_view record, bool exact) {
   if (row && exact && Encode(*row) != record) std::abort();
+  if (row) ringscale::fuzz::Accepted();
 }
 
 void TryRecord(std::string_view record, bool exact) {

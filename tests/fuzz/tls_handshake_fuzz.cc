@@ -12,6 +12,7 @@
 #include "core/tls/handshake.h"
 #include "core/tls/issue.h"
 #include "core/tls/server_context.h"
+#include "tests/fuzz/accepted.h"
 
 namespace {
 
@@ -84,6 +85,7 @@ bool Feed(Handshake& server, std::string_view flight, std::size_t slice) {
     if (*status == Handshake::Status::kDone) {
       auto transport = server.Finish();
       if (!transport) return false;
+      ringscale::fuzz::Accepted();
       AeadPool pool;
       std::string rest(flight.substr(std::min(flight.size(), at + slice)));
       auto result = transport->Receive(pool, {}, [](MutableBytes) {});
