@@ -44,10 +44,10 @@ core::Result<CertificateKeeper> CertificateKeeper::Create(
     auto loaded = core::tls::LoadCertificate(*keeper.files_, now, keeper.meta_);
     if (!loaded) {
       core::Error error = std::move(loaded.error());
-      const auto names = [&](const std::string& file) {
+      const auto blames = [&](const std::string& file) {
         return error.message.find(file) != std::string::npos;
       };
-      const bool key = names(config.tls.key) && !names(config.tls.cert);
+      const bool key = blames(config.tls.key) && !blames(config.tls.cert);
       error.message.insert(0, key ? "expected the private key of tls.cert (PEM): "
                                   : "expected a certificate chain (PEM): ");
       return std::unexpected(config.Blame({key ? "tls.key" : "tls.cert"}, std::move(error)));
