@@ -212,7 +212,7 @@ void Write(Writer& out, const RelayReport::Tcp& row) {
   out.Key("other_cores").Value(r.other_cores);
   if (r.drops_known) {
     out.Key("dropped").BeginObject();
-    for (const auto& [labels, count] : r.drops) out.Key(labels).Value(count);
+    for (const auto& [labels, count] : r.drops) out.ForeignKey(labels).Value(count);
     out.EndObject();
   }
   out.EndObject();

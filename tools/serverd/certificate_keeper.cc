@@ -47,7 +47,9 @@ core::Result<CertificateKeeper> CertificateKeeper::Create(
       const auto blames = [&](const std::string& file) {
         return error.message.find(file) != std::string::npos;
       };
-      const bool key = blames(config.tls.key) && !blames(config.tls.cert);
+      // One path may begin with the other.
+      const bool key = blames(config.tls.key) &&
+                       (!blames(config.tls.cert) || config.tls.key.size() > config.tls.cert.size());
       error.message.insert(0, key ? "expected the private key of tls.cert (PEM): "
                                   : "expected a certificate chain (PEM): ");
       return std::unexpected(config.Blame({key ? "tls.key" : "tls.cert"}, std::move(error)));
