@@ -320,7 +320,8 @@ class RawAddress(RelayLab):
         server_host = cls.lab.host("srv")
         a, b = (cls.lab.host(name) for name in ("a", "b"))
         host = cls.hosts[0]
-        cls.relay = Relay(host, "--hostname", host.ip, "--certmode=manual").start()
+        cls.relay = Relay(host, "--hostname", host.ip, "--certmode=manual",
+                          "--certdir", host.dir).start()
         wait_until("the relay names itself", lambda: '"CertName"' in cls.log(), 20)
         node = next(json.loads(line) for line in cls.log().splitlines() if '"CertName"' in line)
         path = server_host.dir / "derp.json"
