@@ -9,6 +9,7 @@
 
 #include "core/crypto/box.h"
 #include "relay/app/admission_set.h"
+#include "tests/fuzz/accepted.h"
 #include "tests/support/fake_loop.h"
 #include "tests/support/websocket_frames.h"
 #include "tools/serverd/front/front.h"
@@ -98,6 +99,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   loop.Turn();
   arrived += loop.TakeSent(shard);
   got += testing::WebSocketData(loop.TakeSent(client));
+  if (!arrived.empty()) fuzz::Accepted();
   if (sound && alive && (arrived != sent || got != down)) std::abort();
   if (alive) loop.PeerCloses(input.ConsumeBool() ? client : shard);
   loop.Turn();
