@@ -10,8 +10,6 @@
 namespace ringscale::control {
 namespace {
 
-// No policy may ask for more: what is older counts for nothing.
-constexpr core::Duration kLongestPeriod = core::Seconds(168 * 3600);
 // Unix user names are shorter; this one is shown to people.
 constexpr std::size_t kLocalUserMax = 64;
 
@@ -38,7 +36,7 @@ std::string HoldAction(std::string_view id, std::string_view page) {
 
 }  // namespace
 
-SshChecks::SshChecks(core::engine::Loop& loop, const Registry& registry, RuleFor rule_for,
+SshChecks::SshChecks(core::engine::Loop& loop, Registry& registry, RuleFor rule_for,
                      SshCheckLimits limits)
     : loop_(loop), registry_(registry), rule_for_(std::move(rule_for)), limits_(limits) {}
 
@@ -60,7 +58,8 @@ SshChecks::Ticket SshChecks::Handle(Session session, Reply reply) {
     return ticket;
   }
   const UserId owner = source->tagged() ? 0 : source->row.user_id;
-  if (Remembers({owner, session.source, session.destination}, rule->period)) {
+  if (registry_.SshApproved(session.destination, {.source = session.source, .owner = owner},
+                            rule->period)) {
     reply(rule->approved_action);
     return ticket;
   }
@@ -165,7 +164,10 @@ core::Result<> SshChecks::Decide(std::string_view auth_id, bool approve) {
                 {{"source", check.pending.source},
                  {"destination", check.pending.destination},
                  {"local_user", check.pending.local_user}});
-  if (approve) Remember({check.owner, check.pending.source, check.pending.destination});
+  if (approve) {
+    registry_.NoteSshApproval(check.pending.destination,
+                              {.source = check.pending.source, .owner = check.owner});
+  }
   check.verdict = approve;
   if (check.held.empty()) return {};
   const std::string outcome = Outcome(check, approve);
@@ -184,24 +186,6 @@ std::string SshChecks::Outcome(const Check& check, bool approved) const {
     return RejectAction("The policy has changed meanwhile; try again.");
   }
   return std::move(rule->approved_action);
-}
-
-bool SshChecks::Remembers(const Pair& pair, core::Duration period) const {
-  const auto it = approved_.find(pair);
-  return it != approved_.end() && loop_.Now() - it->second < period;
-}
-
-void SshChecks::Remember(const Pair& pair) {
-  const core::Instant now = loop_.Now();
-  if (approved_.size() >= limits_.remembered && !approved_.contains(pair)) {
-    std::erase_if(approved_,
-                  [&](const auto& entry) { return now - entry.second >= kLongestPeriod; });
-    if (approved_.size() >= limits_.remembered) {
-      approved_.erase(
-          std::ranges::min_element(approved_, {}, [](const auto& entry) { return entry.second; }));
-    }
-  }
-  approved_.insert_or_assign(pair, now);
 }
 
 // --- time ---

@@ -3,8 +3,8 @@
 // with a session; it is told where its user finds somebody who approves, asks again
 // and is held until that has happened.
 //
-// Approvals are remembered in memory for the rule's checkPeriod, per source and
-// destination; they do not outlive the server. Control thread only.
+// The registry remembers approvals for the rule's checkPeriod, per source and
+// destination. Control thread only.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <vector>
 
 #include "control/policy/engine.h"
@@ -26,8 +25,7 @@ struct SshCheckLimits {
   std::size_t total = 1024;  // undecided; the oldest goes
   std::size_t per_source = 16;
   std::size_t per_destination = 128;
-  std::size_t held = 16;  // sessions waiting for the same approval
-  std::size_t remembered = 65536;
+  std::size_t held = 16;                             // sessions waiting for the same approval
   core::Duration lifetime = core::Seconds(15 * 60);  // to decide
 };
 
@@ -54,7 +52,7 @@ class SshChecks {
   using Ticket = std::uint64_t;
 
   // `registry` must outlive this.
-  SshChecks(core::engine::Loop& loop, const Registry& registry, RuleFor rule_for,
+  SshChecks(core::engine::Loop& loop, Registry& registry, RuleFor rule_for,
             SshCheckLimits limits = {});
   ~SshChecks();
   SshChecks(const SshChecks&) = delete;
@@ -84,7 +82,6 @@ class SshChecks {
     std::vector<Held> held;
   };
   using Checks = std::map<std::string, Check, std::less<>>;
-  using Pair = std::tuple<UserId, NodeId, NodeId>;
 
   core::Result<> Decide(std::string_view auth_id, bool approve);
   void Hold(Check& check, Ticket ticket, Reply reply);
@@ -93,17 +90,14 @@ class SshChecks {
   [[nodiscard]] std::string Begin(const Session& session, UserId owner);
   void MakeRoom(const Session& session);
   void Drop(Checks::iterator at, std::string_view why);
-  [[nodiscard]] bool Remembers(const Pair& pair, core::Duration period) const;
-  void Remember(const Pair& pair);
   void ArmTimer();
   void OnTimer();
 
   core::engine::Loop& loop_;
-  const Registry& registry_;
+  Registry& registry_;
   const RuleFor rule_for_;
   const SshCheckLimits limits_;
   Checks checks_;  // by id
-  std::map<Pair, core::Instant> approved_;
   Ticket next_ticket_ = 1;
   core::engine::TimerId timer_;
   bool timer_armed_ = false;

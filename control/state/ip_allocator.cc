@@ -56,13 +56,24 @@ std::size_t AddressHash::operator()(const core::IpAddress& ip) const {
 IpAllocator::IpAllocator(std::optional<core::IpPrefix> v4, std::optional<core::IpPrefix> v6,
                          AddressStrategy strategy, RandomSource random)
     : strategy_(strategy), random_(std::move(random)) {
-  if (v4) v4_ = {v4->Masked(), v4->Masked().address};
-  if (v6) v6_ = {v6->Masked(), v6->Masked().address};
+  if (v4) v4_ = {.prefix = v4->Masked(), .last = v4->Masked().address};
+  if (v6) v6_ = {.prefix = v6->Masked(), .last = v6->Masked().address};
 }
 
 core::Result<IpAllocator::Pair> IpAllocator::Allocate() {
+  return Allocate(std::span<const core::IpPrefix>());
+}
+
+core::Result<IpAllocator::Pair> IpAllocator::Allocate(std::span<const core::IpPrefix> v4_pools) {
   Pair pair;
-  if (has_v4()) {
+  for (const auto& prefix : v4_pools) {
+    Pool pool{.prefix = prefix.Masked(), .last = prefix.Masked().address, .may_be_tiny = true};
+    if (const auto ip = Allocate(pool)) {
+      pair.v4 = *ip;
+      break;
+    }
+  }
+  if (!pair.v4.valid() && has_v4()) {
     auto ip = AllocateV4();
     if (!ip) return core::Forward(ip);
     pair.v4 = *ip;
@@ -88,13 +99,15 @@ core::Result<core::IpAddress> IpAllocator::Allocate(Pool& pool) {
   const int host_bits = pool.prefix->address.bits() - pool.prefix->length;
   const Number network = ToNumber(pool.prefix->address);
   const Number mask = host_bits == 128 ? ~Number{0} : (Number{1} << host_bits) - 1;
-  const Number first = network + 1;
-  const Number last = network + mask - 1;  // without the broadcast address
+  // Without the network and the broadcast address.
+  const bool tiny = mask < 2;
+  const Number first = tiny ? network : network + 1;
+  const Number last = tiny ? network + mask : network + mask - 1;
   const auto full = [&] {
     return core::Fail(core::ErrorCode::kLimit,
                       "failed to allocate IP: no free address in " + pool.prefix->text());
   };
-  if (mask < 2) return full();
+  if (tiny && !pool.may_be_tiny) return full();
 
   Number candidate = ToNumber(pool.last) + 1;
   if (strategy_ == AddressStrategy::kRandom) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <unordered_set>
 
 #include "control/state/secrets.h"
@@ -35,6 +36,9 @@ class IpAllocator {
     core::IpAddress v6;
   };
   core::Result<Pair> Allocate();
+  // An IPv4 address of the first pool that has one left; with none left or no pools
+  // given, from the ordinary prefix. Pools may be single addresses.
+  core::Result<Pair> Allocate(std::span<const core::IpPrefix> v4_pools);
   core::Result<core::IpAddress> AllocateV4() { return Allocate(v4_); }
   core::Result<core::IpAddress> AllocateV6() { return Allocate(v6_); }
   [[nodiscard]] bool has_v4() const { return v4_.prefix.has_value(); }
@@ -49,7 +53,8 @@ class IpAllocator {
  private:
   struct Pool {
     std::optional<core::IpPrefix> prefix;
-    core::IpAddress last;  // issued; the network address at first
+    core::IpAddress last;      // issued; the network address at first
+    bool may_be_tiny = false;  // one or two addresses, all of which are given out
   };
   core::Result<core::IpAddress> Allocate(Pool& pool);
 

@@ -71,6 +71,7 @@ core::Result<> Registry::Load() {
   std::map<NodeId, std::vector<core::IpPrefix>> served;
   for (auto& row : rows) {
     served.emplace(row.id, std::exchange(row.primary_routes, {}));
+    RestoreSshApprovals(row.id, std::exchange(row.ssh_approvals, {}));
     if (auto result = LoadNode(std::move(row)); !result) return core::Forward(result);
   }
   RestorePrimaries(served);
@@ -259,6 +260,7 @@ void Registry::PutNode(storage::WriteBatch& batch, const storage::NodeRow& row, 
   storage::NodeRow stored = row;
   if (online) stored.last_seen.reset();
   stored.primary_routes = primaries_.Of(row.id);
+  stored.ssh_approvals = SshApprovalsOf(row.id);
   batch.Put(storage::Table::kNodes, storage::IdKey(row.id), storage::Encode(stored));
 }
 
@@ -389,6 +391,7 @@ void Registry::ApplyRemoval(NodeId id) {
   deadlines_.Clear(DeadlineKind::kEphemeral, id);
   TrackExpiry(id, gone.row.expiry, std::nullopt);
   dirty_.erase(id);
+  ssh_approvals_.erase(id);
   Publish({.kind = Change::Kind::kNodeRemoved,
            .id = id,
            .node = &gone,

@@ -57,6 +57,10 @@ struct RegistryOptions {
   // Whether a user may give a node this tag at an interactive login (the policy's
   // tagOwners). None may while it is empty.
   std::function<bool(UserId, std::string_view tag)> may_own_tag;
+  // Where the IPv4 address of a new node of this user, or with these tags, comes from
+  // (the policy's ipPool); from prefix_v4 while it is empty.
+  std::function<std::vector<core::IpPrefix>(UserId, std::span<const std::string> tags)>
+      address_pools;
   // Whether the policy knows this tag (nodes tag, tagged keys). Every well-formed
   // tag is known while it is empty.
   std::function<bool(std::string_view tag)> tag_exists;
@@ -64,6 +68,17 @@ struct RegistryOptions {
 };
 
 inline constexpr std::size_t kKeptPolicies = 200;
+// Approvals of SSH sessions to one node; the oldest go.
+inline constexpr std::size_t kKeptSshApprovals = 512;
+// No policy may ask for a longer checkPeriod: older ones count for nothing.
+inline constexpr core::Duration kSshApprovalMax = core::Seconds(168 * 3600);
+
+// Where an SSH session comes from.
+struct SshPair {
+  NodeId source = 0;
+  UserId owner = 0;  // of the source; 0: it is tagged
+  auto operator<=>(const SshPair&) const = default;
+};
 
 struct NewUser {
   std::string name;
@@ -220,6 +235,12 @@ class Registry {
   // nothing durable changed. A map stream is to be opened after it.
   void ReportNode(NodeId id, NodeReport report, Completion<> done);
 
+  // --- SSH sessions to a node that somebody approved ---
+  void NoteSshApproval(NodeId destination, const SshPair& pair);
+  // Whether it was so at most `period` ago. Outlives a restart.
+  [[nodiscard]] bool SshApproved(NodeId destination, const SshPair& pair,
+                                 core::Duration period) const;
+
   // --- presence ---
   // Pairs of calls around every streaming poll. Unknown nodes are ignored.
   void StreamOpened(NodeId id);
@@ -309,6 +330,10 @@ class Registry {
   // The name follows the hostname where nobody chose another.
   void FollowHostname(const storage::NodeRow& before, storage::NodeRow& after);
 
+  // --- registry_ssh.cc ---
+  [[nodiscard]] std::vector<storage::SshApproval> SshApprovalsOf(NodeId destination) const;
+  void RestoreSshApprovals(NodeId destination, const std::vector<storage::SshApproval>& approvals);
+
   // --- registry_presence.cc ---
   void TakeEndpoints(Node& node, std::vector<Endpoint> endpoints);
   void ArmTimer();
@@ -335,6 +360,7 @@ class Registry {
   std::map<std::string, UserId, std::less<>> users_by_name_;
   std::map<std::uint64_t, storage::PreAuthKeyRow> keys_;
   std::map<std::uint64_t, storage::PolicyRow> policies_;
+  std::unordered_map<NodeId, std::map<SshPair, core::WallTime>> ssh_approvals_;
   std::unordered_map<std::string, std::uint64_t, core::KeyedHasher, std::equal_to<>>
       keys_by_prefix_;
   // Committed ones and those on their way.

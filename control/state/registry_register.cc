@@ -247,7 +247,9 @@ core::Result<Registry::Prepared> Registry::PrepareUserRegistration(
 core::Result<Registry::Prepared> Registry::CreateNode(const NodeRegistration& request,
                                                       const Hostinfo& hostinfo, const Claim& claim,
                                                       storage::WriteBatch& batch, NodeId& id) {
-  auto addresses = allocator_.Allocate();
+  std::vector<core::IpPrefix> pools;
+  if (options_.address_pools) pools = options_.address_pools(claim.user, claim.tags);
+  auto addresses = allocator_.Allocate(pools);
   if (!addresses) {
     core::LogError("state", addresses.error().message);
     return core::Forward(addresses);

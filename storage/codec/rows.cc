@@ -50,6 +50,8 @@ enum : std::uint32_t {
   kApprovedRoutes,
   // Without it the server chooses among the routers anew at its next start.
   kPrimaryRoutes = kFirstIgnorable,
+  // Without it somebody is asked once more.
+  kSshApprovals,
 };
 }
 namespace policy_field {
@@ -108,6 +110,29 @@ bool SetAddress(std::string_view bytes, core::IpAddress& ip) {
 void ReadAddress(RecordReader& reader, core::IpAddress::Family family, core::IpAddress& ip) {
   if (!SetAddress(reader.View(), ip) || ip.family != family) {
     reader.Corrupt("an address has the wrong length");
+  }
+}
+
+// For each approval three numbers: source, owner, time.
+std::string JoinApprovals(const std::vector<SshApproval>& approvals) {
+  std::string out;
+  for (const auto& approval : approvals) {
+    AppendVarint(out, approval.source);
+    AppendVarint(out, approval.owner);
+    AppendVarint(out, static_cast<std::uint64_t>(approval.at.unix_ns));
+  }
+  return out;
+}
+
+void SplitApprovals(RecordReader& reader, std::vector<SshApproval>& approvals) {
+  std::string_view in = reader.View();
+  while (!in.empty()) {
+    const auto source = TakeVarint(in);
+    const auto owner = source ? TakeVarint(in) : std::nullopt;
+    const auto at = owner ? TakeVarint(in) : std::nullopt;
+    if (!at) return reader.Corrupt("a list of approvals is malformed");
+    approvals.push_back(
+        {.source = *source, .owner = *owner, .at = {static_cast<std::int64_t>(*at)}});
   }
 }
 
@@ -287,6 +312,7 @@ std::string Encode(const NodeRow& row) {
   out.Text(kHostinfo, row.hostinfo);
   out.Text(kApprovedRoutes, JoinPrefixes(row.approved_routes));
   out.Text(kPrimaryRoutes, JoinPrefixes(row.primary_routes));
+  out.Text(kSshApprovals, JoinApprovals(row.ssh_approvals));
   return std::move(out).Finish();
 }
 
@@ -368,6 +394,9 @@ core::Result<NodeRow> DecodeNode(std::string_view record) {
         break;
       case kPrimaryRoutes:
         SplitPrefixes(in, row.primary_routes);
+        break;
+      case kSshApprovals:
+        SplitApprovals(in, row.ssh_approvals);
         break;
       default:
         in.Unknown();

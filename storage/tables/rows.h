@@ -41,6 +41,13 @@ struct UserRow {
 
 enum class RegisterMethod : std::uint8_t { kUnknown = 0, kAuthKey = 1, kCli = 2, kOidc = 3 };
 
+// An SSH session to a node that somebody approved.
+struct SshApproval {
+  std::uint64_t source = 0;  // the node it came from
+  std::uint64_t owner = 0;   // that node's user then, 0 = tagged
+  core::WallTime at;
+};
+
 struct NodeRow {
   std::uint64_t id = 0;   // never reused
   std::string stable_id;  // random text, never changes (imported ones kept)
@@ -65,6 +72,7 @@ struct NodeRow {
   std::vector<core::IpPrefix> approved_routes;  // sorted, unique
   // Subnet routes that it was the one to serve when this was written; sorted, unique.
   std::vector<core::IpPrefix> primary_routes;
+  std::vector<SshApproval> ssh_approvals;  // of sessions to it, as of when this was written
 };
 
 // A policy that was in force once, or is: the one with the greatest id.

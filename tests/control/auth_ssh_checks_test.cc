@@ -227,7 +227,7 @@ TEST_F(SshCheckTest, WhoLeftIsNotAnswered) {
 }
 
 TEST_F(SshCheckTest, PendingOnesAreBounded) {
-  Make({.total = 4, .per_source = 2, .per_destination = 3, .held = 2, .remembered = 1});
+  Make({.total = 4, .per_source = 2, .per_destination = 3, .held = 2});
   const std::string first = Ask(laptop, "", "a").id();
   const auto held = Start(laptop, first, "a");
   Pass(1);
@@ -251,7 +251,7 @@ TEST_F(SshCheckTest, PendingOnesAreBounded) {
 }
 
 TEST_F(SshCheckTest, HeldAndRememberedOnesAreBounded) {
-  Make({.total = 4, .per_source = 2, .per_destination = 3, .held = 2, .remembered = 1});
+  Make({.total = 4, .per_source = 2, .per_destination = 3, .held = 2});
   const std::string id = Ask(laptop).id();
   const auto one = Start(laptop, id);
   const auto two = Start(laptop, id);
@@ -260,11 +260,35 @@ TEST_F(SshCheckTest, HeldAndRememberedOnesAreBounded) {
   EXPECT_TRUE(checks->Approve(id));
   EXPECT_TRUE(two->value_or(Answer{}).approved);
   EXPECT_TRUE(three->value_or(Answer{}).approved);
-  EXPECT_TRUE(Ask(laptop).approved);
+}
+
+TEST_F(SshCheckTest, ApprovalsOutliveTheServer) {
+  EXPECT_TRUE(checks->Approve(Ask(laptop).id()));
   Pass(1);
-  EXPECT_TRUE(checks->Approve(Ask(phone).id()));
-  EXPECT_TRUE(Ask(phone).approved);
-  EXPECT_FALSE(Ask(laptop).approved) << "the oldest is forgotten";
+  tailnet.Settle();
+  checks.reset();
+  tailnet.Restart();
+  Make({});
+  EXPECT_TRUE(Ask(laptop).approved);
+  EXPECT_FALSE(Ask(phone).approved);
+  Pass(3600);
+  EXPECT_FALSE(Ask(laptop).approved) << "its time is over";
+  EXPECT_EQ(tailnet.Do(
+                [&](Completion<> done) { tailnet.registry().DeleteNode(server, std::move(done)); }),
+            "");
+  EXPECT_FALSE(tailnet.registry().SshApproved(server, {.source = laptop, .owner = alice}, period));
+}
+
+TEST_F(SshCheckTest, ApprovalsOfANodeAreBounded) {
+  Registry& registry = tailnet.registry();
+  for (NodeId source = 1000; source <= 1000 + kKeptSshApprovals; ++source) {
+    registry.NoteSshApproval(server, {.source = source, .owner = alice});
+    Pass(1);
+  }
+  EXPECT_FALSE(registry.SshApproved(server, {.source = 1000, .owner = alice}, period))
+      << "the oldest is forgotten";
+  EXPECT_TRUE(registry.SshApproved(server, {.source = 1001, .owner = alice}, period));
+  EXPECT_FALSE(registry.SshApproved(server, {.source = 1001, .owner = bob}, period));
 }
 
 TEST(SshActionPath, NamesBothEnds) {

@@ -28,6 +28,23 @@ TEST(IpAllocator, SequentialStartsAfterTheNetworkAddress) {
   }
 }
 
+TEST(IpAllocator, PoolsComeFirst) {
+  auto allocator = Sequential(Prefix("100.64.0.0/10"), Prefix("fd7a:115c:a1e0::/48"));
+  const std::vector<core::IpPrefix> pools = {Prefix("100.81.0.8/31"), Prefix("100.82.0.1/32")};
+  std::vector<std::string> given;
+  for (int i = 0; i < 4; ++i) {
+    const auto pair = allocator.Allocate(pools);
+    ASSERT_TRUE(pair);
+    given.push_back(pair->v4.text());
+    EXPECT_EQ(pair->v6.text(), "fd7a:115c:a1e0::" + std::to_string(i + 1));
+  }
+  EXPECT_EQ(given,
+            (std::vector<std::string>{"100.81.0.9", "100.81.0.8", "100.82.0.1", "100.64.0.1"}))
+      << "a full pool keeps nobody out";
+  allocator.Release(Ip("100.81.0.9"));
+  EXPECT_EQ(allocator.Allocate(pools)->v4.text(), "100.81.0.9");
+}
+
 TEST(IpAllocator, LeavesOutAFamilyThatIsNotConfigured) {
   auto allocator = Sequential(std::nullopt, Prefix("fd7a:115c:a1e0::/48"));
   const auto pair = allocator.Allocate();

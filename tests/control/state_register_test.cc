@@ -56,6 +56,27 @@ class Register : public ::testing::Test {
   CreatedPreAuthKey last_key;
 };
 
+TEST_F(Register, ThePolicysPoolsGiveTheAddress) {
+  options.address_pools = [](UserId user, std::span<const std::string> tags) {
+    std::vector<core::IpPrefix> pools;
+    if (user == 1) pools.push_back(*core::IpPrefix::Parse("100.81.0.0/24"));
+    if (!tags.empty()) pools.push_back(*core::IpPrefix::Parse("100.82.0.0/24"));
+    return pools;
+  };
+  Tailnet other{options};
+  const UserId user = other.AddUser("alice");
+  const auto address = [&](std::uint64_t number, const NewPreAuthKey& key) {
+    const auto joined =
+        other.JoinWithKey(Tailnet::Request(number, number, "box"), other.AddKey(key).text);
+    EXPECT_TRUE(joined) << joined.error().message;
+    return joined ? other.registry().FindNode(joined->id)->row.ipv4.text() : "";
+  };
+  EXPECT_EQ(address(1, {.user = user}), "100.81.0.1");
+  EXPECT_EQ(address(2, {.tags = {"tag:x"}}), "100.82.0.1");
+  const UserId stranger = other.AddUser("bob");
+  EXPECT_EQ(address(3, {.user = stranger}), "100.64.0.1");
+}
+
 TEST_F(Register, NewNodeOfAUser) {
   const std::string key = Key(alice);
   tailnet.recorder().Take();

@@ -85,6 +85,10 @@ TEST(Records, RoundTripWithEveryField) {
   EXPECT_EQ(decoded->hostinfo, node.hostinfo);
   EXPECT_EQ(decoded->approved_routes, node.approved_routes);
   EXPECT_EQ(decoded->primary_routes, node.primary_routes);
+  ASSERT_EQ(decoded->ssh_approvals.size(), 2U);
+  EXPECT_EQ(decoded->ssh_approvals[1].source, 300U);
+  EXPECT_EQ(decoded->ssh_approvals[1].owner, 7U);
+  EXPECT_EQ(decoded->ssh_approvals[1].at, node.ssh_approvals[1].at);
 
   const UserRow user = SampleUser(UINT64_MAX);
   const auto user_back = DecodeUser(Encode(user));

@@ -59,6 +59,9 @@ NodeRow SampleNode(std::uint64_t id) {
   row.hostinfo = R"({"OS":"linux"})";
   row.approved_routes = {{core::IpAddress::V4(0x0A000000), 8}, {row.ipv6, 0}};
   row.primary_routes = {{core::IpAddress::V4(0x0A000000), 8}};
+  row.ssh_approvals = {
+      {.source = 3, .owner = 0, .at = core::WallTime{1}},
+      {.source = 300, .owner = 7, .at = core::WallTime{1'700'000'000'000'000'123}}};
   return row;
 }
 
