@@ -132,6 +132,17 @@ void MergeDerpMap(DerpMap& map, const DerpSourceMap& source) {
   }
 }
 
+bool ApplyDerpOverlay(DerpMap& map, const DerpOverlay& overlay) {
+  DerpMap out = overlay.omit_default_regions ? DerpMap() : map;
+  MergeDerpMap(out, overlay.regions);
+  // What is said of the embedded region's id is meant for that region.
+  if (out.embedded && overlay.regions.regions.contains(out.embedded->id)) out.embedded.reset();
+  if (out.regions.empty() && !out.embedded) return false;
+  out.region_scores = overlay.region_scores;
+  map = std::move(out);
+  return true;
+}
+
 bool DependsOnHost(const DerpMap& map) {
   return map.embedded && (map.embedded->host.empty() || map.embedded->port == 0);
 }
@@ -197,7 +208,13 @@ std::string RenderDerpMap(const DerpMap& map, const DerpViewer& viewer) {
   if (map.embedded) own = EmbeddedRegionFor(*map.embedded, viewer);
   std::string out;
   core::json::Writer json(out);
-  json.BeginObject().Key("Regions").BeginObject();
+  json.BeginObject();
+  if (map.region_scores) {
+    json.Key("HomeParams").BeginObject().Key("RegionScore").BeginObject();
+    for (const auto& [id, score] : *map.region_scores) json.NumberKey(id).Value(score);
+    json.EndObject().EndObject();
+  }
+  json.Key("Regions").BeginObject();
   for (const auto& [id, region] : map.regions) {
     if (map.embedded && id == map.embedded->id) continue;
     WriteRegion(json, region);

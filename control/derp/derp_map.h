@@ -48,6 +48,15 @@ inline constexpr std::uint32_t kMaxDerpRegion = 65535;
 // source away.
 struct DerpSourceMap {
   std::map<std::uint32_t, std::optional<DerpRegion>> regions;
+  bool operator==(const DerpSourceMap&) const = default;
+};
+
+// What a policy says on top of the server's map (the hosted service's derpMap).
+struct DerpOverlay {
+  bool omit_default_regions = false;  // those of the server
+  DerpSourceMap regions;
+  std::optional<std::map<std::uint32_t, double>> region_scores;
+  bool operator==(const DerpOverlay&) const = default;
 };
 
 // Our own relay. Where the configuration gives no host, every client gets the
@@ -81,6 +90,9 @@ inline constexpr std::string_view kInventedDerpHost = "derp.ringscale.internal";
 struct DerpMap {
   std::map<std::uint32_t, DerpRegion> regions;
   std::optional<EmbeddedRegion> embedded;  // replaces a region of the same id
+  // What clients multiply the measured latency of a region with; absent: they keep
+  // what they were told before.
+  std::optional<std::map<std::uint32_t, double>> region_scores;
   bool operator==(const DerpMap&) const = default;
 };
 
@@ -100,6 +112,10 @@ struct DerpMapLimits {
 
 // Later sources replace or take away regions of earlier ones.
 void MergeDerpMap(DerpMap& map, const DerpSourceMap& source);
+
+// Where no region would be left the map stays as it is, and false is returned: without
+// a relay clients do not start.
+[[nodiscard]] bool ApplyDerpOverlay(DerpMap& map, const DerpOverlay& overlay);
 
 // Whom a DERP map is written for.
 struct DerpViewer {

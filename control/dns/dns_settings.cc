@@ -13,6 +13,16 @@ std::string_view WithoutTrailingDot(std::string_view name) {
   return name;
 }
 
+bool IsLabel(std::string_view label) {
+  constexpr std::size_t kMaxLabel = 63;
+  if (label.empty() || label.size() > kMaxLabel) return false;
+  if (label.front() == '-' || label.back() == '-') return false;
+  return std::ranges::all_of(label, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+  });
+}
+
 bool IsResolver(std::string_view text) {
   if (core::IpAddress::Parse(text)) return true;
   for (const std::string_view scheme : {"https://", "http://"}) {
@@ -58,6 +68,33 @@ void AppendReverseNibbles(std::string& zone, const core::IpAddress& ip, int nibb
 }
 
 }  // namespace
+
+bool IsDomainName(std::string_view text) {
+  constexpr std::size_t kMaxDomain = 253;
+  text = WithoutTrailingDot(text);
+  if (text.empty() || text.size() > kMaxDomain) return false;
+  for (;;) {
+    const auto dot = text.find('.');
+    if (!IsLabel(text.substr(0, dot))) return false;
+    if (dot == std::string_view::npos) return true;
+    text.remove_prefix(dot + 1);
+  }
+}
+
+core::Result<> CheckDnsRecord(const DnsRecord& record) {
+  const auto ip = core::IpAddress::Parse(record.value);
+  const bool type_fits = record.type.empty() || (record.type == "A" && ip && ip->is_v4()) ||
+                         (record.type == "AAAA" && ip && ip->is_v6());
+  if (!IsDomainName(record.name)) {
+    return core::Fail(core::ErrorCode::kInvalid, "\"" + record.name + "\" is not a domain name");
+  }
+  if (!ip || !type_fits) {
+    return core::Fail(core::ErrorCode::kInvalid, record.name +
+                                               " must be of type A with an IPv4 address or of "
+                                               "type AAAA with an IPv6 address");
+  }
+  return {};
+}
 
 std::vector<std::string> DnsWarnings(const DnsSettings& settings) {
   std::vector<std::string> warnings;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/result.h"
 #include "core/net/address.h"
 
 namespace ringscale::control {
@@ -15,6 +16,7 @@ struct DnsRecord {
   std::string name;
   std::string type;  // "A", "AAAA" or empty (by value); clients use no others
   std::string value;
+  bool operator==(const DnsRecord&) const = default;
 };
 
 struct DnsSettings {
@@ -30,6 +32,11 @@ struct DnsSettings {
   // The tailnet's address ranges, for reverse lookups.
   std::vector<core::IpPrefix> prefixes;
 };
+
+// A trailing dot is allowed.
+[[nodiscard]] bool IsDomainName(std::string_view text);
+// Whether clients can use the record; the message begins with its name.
+[[nodiscard]] core::Result<> CheckDnsRecord(const DnsRecord& record);
 
 // Nameservers that clients cannot use (they are left out), one sentence each.
 [[nodiscard]] std::vector<std::string> DnsWarnings(const DnsSettings& settings);

@@ -51,6 +51,22 @@ std::optional<IpPrefix> AddressRange::prefix() const {
   return prefix;
 }
 
+std::vector<IpPrefix> AddressRange::Cover() const {
+  std::vector<IpPrefix> out;
+  for (std::optional<IpAddress> at = first; at && *at <= last;) {
+    // The widest prefix that begins here and ends within.
+    IpPrefix widest = IpPrefix::Host(*at);
+    while (widest.length > 0) {
+      const IpPrefix wider{*at, static_cast<std::uint8_t>(widest.length - 1)};
+      if (wider.Masked().address != *at || Of(wider).last > last) break;
+      widest = wider;
+    }
+    out.push_back(widest);
+    at = Step(Of(widest).last, true);
+  }
+  return out;
+}
+
 std::string AddressRange::text() const {
   if (single()) return first.text();
   if (const auto whole = prefix()) return whole->text();
@@ -80,15 +96,17 @@ void AddressSet::Add(std::span<const AddressRange> ranges) {
   Normalize();
 }
 
-void AddressSet::Remove(const AddressRange& range) {
+void AddressSet::Remove(const AddressSet& other) {
   std::vector<AddressRange> out;
-  for (const auto& have : ranges_) {
-    if (!have.Overlaps(range)) {
-      out.push_back(have);
-      continue;
+  for (AddressRange rest : ranges_) {
+    bool gone = false;
+    for (auto hole = other.From(rest.first);
+         !gone && hole != other.ranges_.end() && hole->Overlaps(rest); ++hole) {
+      if (rest.first < hole->first) out.push_back({rest.first, *Step(hole->first, false)});
+      gone = hole->last >= rest.last;
+      if (!gone) rest.first = *Step(hole->last, true);
     }
-    if (have.first < range.first) out.push_back({have.first, *Step(range.first, false)});
-    if (range.last < have.last) out.push_back({*Step(range.last, true), have.last});
+    if (!gone) out.push_back(rest);
   }
   ranges_ = std::move(out);
 }
@@ -115,7 +133,7 @@ bool AddressSet::Overlaps(const AddressRange& range) const {
 const std::vector<AddressRange>& TailnetRanges() {
   static const std::vector<AddressRange> kRanges = [] {
     AddressSet set(Prefixes({"100.64.0.0/10", "fd7a:115c:a1e0::/48"}));
-    set.Remove(AddressRange::Of(*IpPrefix::Parse("100.115.92.0/23")));
+    set.Remove(AddressSet(Prefixes({"100.115.92.0/23"})));
     return set.ranges();
   }();
   return kRanges;
@@ -124,10 +142,8 @@ const std::vector<AddressRange>& TailnetRanges() {
 const std::vector<AddressRange>& InternetRanges() {
   static const std::vector<AddressRange> kRanges = [] {
     AddressSet set(Prefixes({"0.0.0.0/0", "2000::/3"}));
-    for (const auto& hole : Prefixes({"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
-                                      "169.254.0.0/16", "100.64.0.0/10"})) {
-      set.Remove(hole);
-    }
+    set.Remove(AddressSet(Prefixes(
+        {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"})));
     return set.ranges();
   }();
   return kRanges;

@@ -34,6 +34,8 @@ struct AddressRange {
   static AddressRange Of(const core::IpAddress& ip) { return {ip, ip}; }
   // The prefix that is exactly this range, if there is one.
   [[nodiscard]] std::optional<core::IpPrefix> prefix() const;
+  // The fewest prefixes that are this range together.
+  [[nodiscard]] std::vector<core::IpPrefix> Cover() const;
 };
 
 class AddressSet {
@@ -44,7 +46,7 @@ class AddressSet {
   }
 
   void Add(std::span<const AddressRange> ranges);
-  void Remove(const AddressRange& range);
+  void Remove(const AddressSet& other);
 
   bool operator==(const AddressSet&) const = default;
   [[nodiscard]] bool empty() const { return ranges_.empty(); }

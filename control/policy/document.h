@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "control/derp/derp_map.h"
+#include "control/dns/dns_settings.h"
 #include "control/policy/address_set.h"
 #include "control/policy/error.h"
 #include "core/base/time.h"
@@ -107,7 +109,7 @@ struct SshRule {
   core::Duration check_period{};   // zero: every time
   std::vector<std::string> accept_env;
   std::vector<std::string> src_posture;
-  std::vector<std::string> recorders;  // tags of nodes that record sessions
+  std::vector<Alias> recorders;  // tags of nodes that record sessions
   bool enforce_recorder = false;
 };
 
@@ -126,7 +128,11 @@ struct AutoApprovers {
   };
   std::vector<Route> routes;
   std::vector<Alias> exit_node;
+  std::vector<Alias> services;  // of all services together
 };
+
+// What postures are to think of a device, by attribute.
+using PostureAttributes = std::map<std::string, std::string, std::less<>>;
 
 struct PolicyTest {
   struct Target {
@@ -137,6 +143,7 @@ struct PolicyTest {
   Position at;
   std::string src;
   std::string proto;
+  PostureAttributes posture;  // of the source
   std::vector<Target> accept;
   std::vector<Target> deny;
 };
@@ -145,6 +152,7 @@ struct SshTest {
   std::size_t index = 0;
   Position at;
   std::string src;
+  PostureAttributes posture;  // of the source
   std::vector<Alias> dst;
   std::vector<std::string> accept;
   std::vector<std::string> deny;
@@ -170,13 +178,20 @@ struct PostureCondition {
   std::vector<std::string> values;
 };
 
+// An entry of an ipset, in the order of the document.
+struct IpSetStep {
+  Alias alias;
+  bool remove = false;
+};
+
 struct Document {
   template <class T>
   using Names = std::map<std::string, T, std::less<>>;
 
   Names<std::vector<Alias>> groups;  // members: users
   Names<AddressRange> hosts;
-  Names<std::vector<Alias>> ip_sets;  // addresses, hosts and other sets, no circles
+  Names<std::vector<IpSetStep>> ip_sets;           // of addresses, hosts and other sets; no circles
+  Names<std::vector<AddressRange>> ip_set_ranges;  // what they come to
   Names<std::vector<Alias>> tag_owners;
   Names<std::vector<PostureCondition>> postures;
   std::vector<std::string> default_src_posture;
@@ -193,8 +208,8 @@ struct Document {
   bool randomize_client_port = false;
   bool disable_ipv4 = false;
   std::optional<bool> one_cgnat_route;
-  std::string derp_map;           // JSON, empty: none
-  std::string extra_dns_records;  // JSON, empty: none
+  std::optional<DerpOverlay> derp_map;
+  std::vector<DnsRecord> extra_dns_records;
 
   // Of everything but who is in the groups: the same, however it is laid out.
   std::uint64_t digest_without_members = 0;
@@ -205,11 +220,16 @@ struct DocumentLimits {
   std::size_t max_groups = 10'000;
   std::size_t max_rules = 20'000;
   std::size_t max_aliases = 200'000;  // in all lists together
+  std::size_t max_dns_records = 10'000;
+  std::size_t max_set_ranges = 1'000'000;  // in all ipsets together
 };
 
 // Reads a policy (HuJSON). Everything that is wrong regardless of the tailnet is
 // found here: form, unknown names, combinations that the language forbids.
 Checked<Document> ParseDocument(std::string_view text, const DocumentLimits& limits = {});
+
+// Works out ip_set_ranges. Errors: circles, names that are not defined, bounds.
+Checked<> ResolveIpSets(Document& document, const DocumentLimits& limits);
 
 // The addresses that an alias stands for without looking at nodes.
 std::vector<AddressRange> LiteralRanges(const Document& document, const Alias& alias);

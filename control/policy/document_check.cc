@@ -3,15 +3,12 @@
 #include <algorithm>
 #include <functional>
 #include <ranges>
-#include <set>
 
 #include "control/policy/document_reader.h"
 #include "control/policy/text_forms.h"
 
 namespace ringscale::control::policy {
 namespace {
-
-constexpr std::size_t kMaxNesting = 64;  // of tags owning tags, of ipsets in ipsets
 
 bool IsRole(Autogroup group) {
   return group >= Autogroup::kOwner;
@@ -78,45 +75,13 @@ class Checker {
     return {};
   }
 
-  // Follows the members of a map that name other members of it.
-  Checked<> NoCircle(const Document::Names<std::vector<Alias>>& map, Alias::Kind kind,
-                     std::string_view what) {
-    enum class Mark : std::uint8_t { kNew, kOpen, kDone };
-    std::map<std::string_view, Mark> marks;
-    std::function<Checked<>(std::string_view, std::size_t)> visit =
-        [&](std::string_view name, std::size_t depth) -> Checked<> {
-      marks[name] = Mark::kOpen;
-      for (const auto& member : map.find(name)->second) {
-        if (!member.is(kind)) continue;
-        const Mark mark = marks[member.name];
-        if (mark == Mark::kOpen) {
-          return Refuse(member.at,
-                        std::string(what) + " " + Quoted(member.name) + " contains itself");
-        }
-        if (depth > kMaxNesting) {
-          return Refuse(member.at, std::string(what) + "s nested too deep: the limit is " +
-                                       std::to_string(kMaxNesting));
-        }
-        if (mark == Mark::kDone) continue;
-        if (auto done = visit(member.name, depth + 1); !done) return done;
+  Checked<> IpSets() {
+    for (const auto& [name, steps] : document_.ip_sets) {
+      for (const auto& step : steps) {
+        if (auto done = Defined(step.alias, ""); !done) return done;
       }
-      marks[name] = Mark::kDone;
-      return {};
-    };
-    for (const auto& [name, members] : map) {
-      if (marks[name] == Mark::kDone) continue;
-      if (auto done = visit(name, 0); !done) return done;
     }
     return {};
-  }
-
-  Checked<> IpSets() {
-    for (const auto& [name, members] : document_.ip_sets) {
-      for (const auto& member : members) {
-        if (auto done = Defined(member, ""); !done) return done;
-      }
-    }
-    return NoCircle(document_.ip_sets, Alias::Kind::kIpSet, "ipset");
   }
 
   Checked<> OwnerList(const std::vector<Alias>& owners) {
@@ -147,6 +112,7 @@ class Checker {
     for (const auto& route : document_.auto_approvers.routes) {
       if (auto done = OwnerList(route.approvers); !done) return done;
     }
+    if (auto done = OwnerList(document_.auto_approvers.services); !done) return done;
     return OwnerList(document_.auto_approvers.exit_node);
   }
 
@@ -310,6 +276,9 @@ class Checker {
       for (const auto& dst : rule.dst) {
         if (auto done = SshDestination(rule, dst); !done) return done;
       }
+      for (const auto& recorder : rule.recorders) {
+        if (auto done = Defined(recorder, ""); !done) return done;
+      }
       if (auto done = PosturesDefined(rule.src_posture, rule.at); !done) return done;
     }
     return {};
@@ -336,8 +305,7 @@ class Checker {
         if (dst.is(Alias::Kind::kTag) && !document_.tag_owners.contains(dst.name)) {
           return Refuse(dst.at, "SSH tests dst contains unknown tag " + Quoted(dst.name));
         }
-        if (dst.is(Alias::Kind::kAll) || dst.is(Alias::Kind::kGroup) ||
-            (dst.is(Alias::Kind::kAddress) && !dst.range.single())) {
+        if (dst.is(Alias::Kind::kAll) || (dst.is(Alias::Kind::kAddress) && !dst.range.single())) {
           return Refuse(dst.at, "SSH tests dst contains disallowed element " + Quoted(dst.name));
         }
       }
@@ -347,34 +315,6 @@ class Checker {
 
   const Document& document_;
 };
-
-// `seen`: the sets looked into already; one that several others contain counts once.
-void Collect(const Document& document, const Alias& alias, std::vector<AddressRange>& out,
-             std::set<std::string_view>& seen) {
-  switch (alias.kind) {
-    case Alias::Kind::kAddress:
-      out.push_back(alias.range);
-      break;
-    case Alias::Kind::kHost:
-      if (const auto host = document.hosts.find(alias.name); host != document.hosts.end()) {
-        out.push_back(host->second);
-      }
-      break;
-    case Alias::Kind::kIpSet:
-      if (const auto set = document.ip_sets.find(alias.name);
-          set != document.ip_sets.end() && seen.insert(set->first).second) {
-        for (const auto& member : set->second) Collect(document, member, out, seen);
-      }
-      break;
-    case Alias::Kind::kAutogroup:
-      if (alias.autogroup == Autogroup::kInternet) {
-        out.insert(out.end(), InternetRanges().begin(), InternetRanges().end());
-      }
-      break;
-    default:
-      break;
-  }
-}
 
 // Rules name a group, whoever is in it.
 std::uint64_t DigestWithoutMembers(const HuValue& root) {
@@ -392,13 +332,6 @@ std::uint64_t DigestWithoutMembers(const HuValue& root) {
 
 }  // namespace
 
-std::vector<AddressRange> LiteralRanges(const Document& document, const Alias& alias) {
-  std::vector<AddressRange> out;
-  std::set<std::string_view> seen;
-  Collect(document, alias, out, seen);
-  return out;
-}
-
 Checked<Document> ParseDocument(std::string_view text, const DocumentLimits& limits) {
   auto root = ParseHuJson(text);
   if (!root) return std::unexpected(std::move(root.error()));
@@ -407,6 +340,9 @@ Checked<Document> ParseDocument(std::string_view text, const DocumentLimits& lim
     return std::unexpected(std::move(done.error()));
   }
   if (auto done = Checker(document).Run(); !done) return std::unexpected(std::move(done.error()));
+  if (auto done = ResolveIpSets(document, limits); !done) {
+    return std::unexpected(std::move(done.error()));
+  }
   document.digest_without_members = DigestWithoutMembers(*root);
   return document;
 }

@@ -129,12 +129,6 @@ Checked<> DocumentReader::Read(const HuValue& root) {
   const auto one = [this](auto read) {
     return [this, read](const HuValue& value) { return (this->*read)(value); };
   };
-  const auto json = [](std::string& out) {
-    return [&out](const HuValue& value) -> Checked<> {
-      value.Write(out);
-      return {};
-    };
-  };
   const std::vector<Field> fields = {
       {"groups", one(&DocumentReader::Groups)},
       {"hosts", one(&DocumentReader::Hosts)},
@@ -151,19 +145,9 @@ Checked<> DocumentReader::Read(const HuValue& root) {
       {"sshtests", each(&DocumentReader::SshTestEntry)},
       Flag("randomizeclientport", out_.randomize_client_port),
       Flag("disableipv4", out_.disable_ipv4),
-      {"onecgnatroute",
-       [&](const HuValue& value) -> Checked<> {
-         if (!value.is_string()) return WrongKind(value, "OneCGNATRoute", "a string");
-         if (value.text.empty()) return {};
-         if (value.text != "mac-always" && value.text != "mac-never") {
-           return Refuse(value.at, "OneCGNATRoute: " + Quoted(value.text) + " is not known",
-                         {"allowed: \"mac-always\", \"mac-never\", \"\""});
-         }
-         out_.one_cgnat_route = value.text == "mac-always";
-         return {};
-       }},
-      {"derpmap", json(out_.derp_map)},
-      {"extradnsrecords", json(out_.extra_dns_records)},
+      {"onecgnatroute", one(&DocumentReader::OneCgnatRoute)},
+      {"derpmap", one(&DocumentReader::Derp)},
+      {"extradnsrecords", one(&DocumentReader::DnsRecords)},
   };
   if (auto done = Fields(root, "a policy", fields); !done) return done;
   out_.allow_all = !wrote_rules_;
@@ -228,32 +212,6 @@ Checked<> DocumentReader::Hosts(const HuValue& object) {
   return {};
 }
 
-Checked<> DocumentReader::IpSets(const HuValue& object) {
-  if (!object.is_object()) return WrongKind(object, "ipsets", "an object");
-  for (const auto& member : object.members) {
-    if (!member.name.starts_with("ipset:") || member.name.size() == 6) {
-      return Refuse(member.at, "ipset must start with 'ipset:', got: " + Quoted(member.name));
-    }
-    auto& set = out_.ip_sets[member.name];
-    auto read = [&](const HuValue& item, std::size_t) -> Checked<> {
-      // "add x" is what "x" means; "remove x" would need an order of entries.
-      HuValue entry = item;
-      if (Trim(entry.text).starts_with("add ")) entry.text = Trim(entry.text).substr(4);
-      auto alias = OneAlias(entry);
-      if (!alias) return std::unexpected(std::move(alias.error()));
-      if (!alias->is(Alias::Kind::kAddress) && !alias->is(Alias::Kind::kHost) &&
-          !alias->is(Alias::Kind::kIpSet)) {
-        return Refuse(item.at, "ipset may contain addresses, hosts and other ipsets, got: " +
-                                   Quoted(item.text));
-      }
-      set.push_back(std::move(*alias));
-      return {};
-    };
-    if (auto done = Items(member.value, member.name, read); !done) return done;
-  }
-  return {};
-}
-
 Checked<> DocumentReader::Approvers(const HuValue& array, std::vector<Alias>& out) {
   return Items(array, "the list", [&](const HuValue& item, std::size_t) -> Checked<> {
     auto alias = OneAlias(item);
@@ -298,8 +256,16 @@ Checked<> DocumentReader::AutoApprove(const HuValue& object) {
     }
     return {};
   };
-  const auto services = [](const HuValue& value) -> Checked<> {
+  // Who may advertise a service without being asked. There are none to advertise.
+  const auto services = [&](const HuValue& value) -> Checked<> {
     if (!value.is_object()) return WrongKind(value, "services", "an object");
+    for (const auto& member : value.members) {
+      if (!member.name.starts_with("svc:") && !member.name.starts_with("tag:")) {
+        return Refuse(member.at, "invalid service: " + Quoted(member.name),
+                      {"allowed: svc:<name>, or the tag of services"});
+      }
+      if (auto done = Approvers(member.value, approvers.services); !done) return done;
+    }
     return {};
   };
   return Fields(object, "autoApprovers",

@@ -13,6 +13,9 @@
 
 namespace ringscale::control::policy {
 
+// Of ipsets in ipsets.
+inline constexpr std::size_t kMaxNesting = 64;
+
 class DocumentReader {
  public:
   DocumentReader(Document& out, const DocumentLimits& limits) : out_(out), limits_(limits) {}
@@ -32,6 +35,7 @@ class DocumentReader {
   static Field Text(std::string_view name, std::string& out);
   static Field Flag(std::string_view name, bool& out);
   Field Texts(std::string_view name, std::vector<std::string>& out);
+  static Field PostureOfSource(PostureAttributes& out);
   Field Aliases(std::string_view name, std::vector<Alias>& out);
   Checked<> ReadAliases(const HuValue& array, std::string_view what, std::vector<Alias>& out);
   Checked<Alias> OneAlias(const HuValue& text);
@@ -53,6 +57,10 @@ class DocumentReader {
   Checked<> NodeAttr(const HuValue& object, std::size_t index);
   Checked<> Pool(const HuValue& text, NodeAttribute& attribute);
   Checked<> Test(const HuValue& object, std::size_t index);
+  Checked<> OneCgnatRoute(const HuValue& value);
+  Checked<> Derp(const HuValue& object);
+  Checked<> DerpRegions(const HuValue& object, DerpOverlay& overlay);
+  Checked<> DnsRecords(const HuValue& array);
   Checked<> SshTestEntry(const HuValue& object, std::size_t index);
 
   Document& out_;

@@ -212,6 +212,17 @@ Checked<> DocumentReader::Ssh(const HuValue& object, std::size_t index) {
       return {};
     });
   };
+  const auto recorders = [&](const HuValue& value) {
+    return Items(value, "recorder", [&](const HuValue& item, std::size_t) -> Checked<> {
+      auto recorder = OneAlias(item);
+      if (!recorder) return std::unexpected(std::move(recorder.error()));
+      if (!recorder->is(Alias::Kind::kTag)) {
+        return Refuse(item.at, "recorder can only be a tag, got: " + Quoted(item.text));
+      }
+      rule.recorders.push_back(std::move(*recorder));
+      return {};
+    });
+  };
   const auto period = [&](const HuValue& value) {
     period_at = value.at;
     return CheckPeriod(value, rule);
@@ -224,7 +235,7 @@ Checked<> DocumentReader::Ssh(const HuValue& object, std::size_t index) {
                           {"checkperiod", period},
                           {"acceptenv", accept_env},
                           Texts("srcposture", rule.src_posture),
-                          Texts("recorder", rule.recorders),
+                          {"recorder", recorders},
                           Flag("enforcerecorder", rule.enforce_recorder)});
       !done) {
     return done;
@@ -303,7 +314,6 @@ Checked<> DocumentReader::Test(const HuValue& object, std::size_t index) {
       });
     };
   };
-  const auto ignored = [](const HuValue&) -> Checked<> { return {}; };
   return Fields(object, "an entry of tests",
                 {Text("src", test.src),
                  Text("user", test.src),  // its name before 2021
@@ -311,35 +321,40 @@ Checked<> DocumentReader::Test(const HuValue& object, std::size_t index) {
                  {"accept", targets(test.accept)},
                  {"allow", targets(test.accept)},
                  {"deny", targets(test.deny)},
-                 {"srcpostureattrs", ignored}});
+                 PostureOfSource(test.posture)});
 }
 
 Checked<> DocumentReader::SshTestEntry(const HuValue& object, std::size_t index) {
   SshTest& test = out_.ssh_tests.emplace_back();
   test.index = index;
   test.at = object.at;
-  const auto ignored = [](const HuValue&) -> Checked<> { return {}; };
-  return Fields(object, "an entry of sshTests",
-                {Text("src", test.src),
-                 {"dst",
-                  [&](const HuValue& value) {
-                    return Items(value, "dst", [&](const HuValue& item, std::size_t) -> Checked<> {
-                      auto text = TextOf(item);
-                      if (!text) return std::unexpected(std::move(text.error()));
-                      auto alias = ReadAlias(*text);
-                      if (!alias) {
-                        return Refuse(item.at,
-                                      "SSH tests dst contains disallowed element " + Quoted(*text));
-                      }
-                      alias->at = item.at;
-                      test.dst.push_back(std::move(*alias));
-                      return {};
-                    });
-                  }},
-                 Texts("accept", test.accept),
-                 Texts("deny", test.deny),
-                 Texts("check", test.check),
-                 {"srcpostureattrs", ignored}});
+  const auto read = Fields(
+      object, "an entry of sshTests",
+      {Text("src", test.src),
+       {"dst",
+        [&](const HuValue& value) {
+          return Items(value, "dst", [&](const HuValue& item, std::size_t) -> Checked<> {
+            auto text = TextOf(item);
+            if (!text) return std::unexpected(std::move(text.error()));
+            auto alias = ReadAlias(*text);
+            if (!alias) {
+              return Refuse(item.at, "SSH tests dst contains disallowed element " + Quoted(*text));
+            }
+            alias->at = item.at;
+            test.dst.push_back(std::move(*alias));
+            return {};
+          });
+        }},
+       Texts("accept", test.accept),
+       Texts("deny", test.deny),
+       Texts("check", test.check),
+       PostureOfSource(test.posture)});
+  if (!read) return read;
+  if (Trim(test.src).empty()) {
+    return Refuse(test.at, "SSH tests entry must have a non-empty src");
+  }
+  if (test.dst.empty()) return Refuse(test.at, "SSH tests entry must have at least one dst");
+  return {};
 }
 
 }  // namespace ringscale::control::policy

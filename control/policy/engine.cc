@@ -189,8 +189,8 @@ void Engine::Touch(ClassId id, Affected& affected) {
 void Engine::TouchRecorders(const PolicyNode& node, Affected& affected) {
   if (!node.tagged()) return;
   for (const auto& rule : program_->ssh()) {
-    if (std::ranges::none_of(rule.rule->recorders, [&](const std::string& tag) {
-          return std::ranges::find(node.tags, tag) != node.tags.end();
+    if (std::ranges::none_of(rule.rule->recorders, [&](const Alias& tag) {
+          return program_->AliasMatches(tag, node);
         })) {
       continue;
     }
@@ -348,16 +348,29 @@ bool Engine::Sees(NodeId viewer, NodeId peer) const {
   return viewer != peer && Visible(ClassOf(viewer)).Has(ClassOf(peer));
 }
 
+void Engine::AppendAddresses(ClassId id, std::vector<AddressRange>& out) const {
+  for (const NodeId member : classes_[id].members) {
+    const PolicyNode& node = nodes_.at(member);
+    if (node.v4.valid()) out.push_back(AddressRange::Of(node.v4));
+    if (node.v6.valid()) out.push_back(AddressRange::Of(node.v6));
+  }
+}
+
+AddressSet Engine::SideAddresses(SideId side_id, const PostureAttributes& device) const {
+  if (program_->sides()[side_id].postures.empty()) return SideAddresses(side_id);
+  const auto side = program_->SideFor(side_id, device);
+  if (!side) return {};
+  std::vector<AddressRange> ranges = side->literals.ranges();
+  for (const auto& [key, id] : class_of_key_) {
+    if (program_->Matches(*side, classes_[id].terms, true)) AppendAddresses(id, ranges);
+  }
+  return AddressSet(std::move(ranges));
+}
+
 AddressSet Engine::SideAddresses(SideId side_id) const {
   const Side& side = program_->sides()[side_id];
   std::vector<AddressRange> ranges;
-  sides_[side_id].identity.Each([&](ClassId id) {
-    for (const NodeId member : classes_[id].members) {
-      const PolicyNode& node = nodes_.at(member);
-      if (node.v4.valid()) ranges.push_back(AddressRange::Of(node.v4));
-      if (node.v6.valid()) ranges.push_back(AddressRange::Of(node.v6));
-    }
-  });
+  sides_[side_id].identity.Each([&](ClassId id) { AppendAddresses(id, ranges); });
   ranges.insert(ranges.end(), side.literals.ranges().begin(), side.literals.ranges().end());
   if (side.all && side.postures.empty()) {
     ranges.insert(ranges.end(), TailnetRanges().begin(), TailnetRanges().end());
@@ -366,7 +379,7 @@ AddressSet Engine::SideAddresses(SideId side_id) const {
   return AddressSet(std::move(ranges));
 }
 
-AddressSet Engine::Resolve(const Alias& alias) const {
+std::vector<AddressRange> Engine::Addresses(const Alias& alias) const {
   std::vector<AddressRange> ranges = LiteralRanges(program_->document(), alias);
   if (alias.is(Alias::Kind::kAll)) {
     ranges = TailnetRanges();
@@ -377,7 +390,7 @@ AddressSet Engine::Resolve(const Alias& alias) const {
       if (node.v6.valid()) ranges.push_back(AddressRange::Of(node.v6));
     }
   }
-  return AddressSet(std::move(ranges));
+  return ranges;
 }
 
 std::size_t Engine::MemoryUse() const {

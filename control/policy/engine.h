@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -108,8 +109,17 @@ class Engine {
   [[nodiscard]] std::optional<SshCheck> SshCheckFor(NodeId src, NodeId dst,
                                                     std::string_view user) const;
   enum class SshAnswer : std::uint8_t { kNo, kAccept, kCheck };
+  // Which ends of a session the rule names.
+  struct SshEnds {
+    bool source = false;
+    bool destination = false;
+  };
+  [[nodiscard]] SshEnds SshNamed(const SshProgramRule& rule, NodeId src, NodeId dst) const;
   // Whether `src` may log in on `dst` as `user`.
   [[nodiscard]] SshAnswer SshAllows(NodeId src, NodeId dst, std::string_view user) const;
+  // The same if the source was a device with these attributes.
+  [[nodiscard]] SshAnswer SshAllows(NodeId src, NodeId dst, std::string_view user,
+                                    const PostureAttributes& device) const;
   // The node's capabilities by policy: name to JSON value.
   [[nodiscard]] std::map<std::string, std::string> Capabilities(NodeId id) const;
   // Whether the nodes of a class go without IPv4 (disable-ipv4, disableIPv4).
@@ -131,8 +141,14 @@ class Engine {
   bool SetReachable(NodeId id, bool reachable);
 
   // What an alias (of a test, of `explain`) stands for now.
-  [[nodiscard]] AddressSet Resolve(const Alias& alias) const;
+  [[nodiscard]] AddressSet Resolve(const Alias& alias) const {
+    return AddressSet(Addresses(alias));
+  }
+  // The same with each node's addresses apart.
+  [[nodiscard]] std::vector<AddressRange> Addresses(const Alias& alias) const;
   [[nodiscard]] AddressSet SideAddresses(SideId side) const;
+  // The same if all nodes were devices with these attributes.
+  [[nodiscard]] AddressSet SideAddresses(SideId side, const PostureAttributes& device) const;
   [[nodiscard]] const std::map<NodeId, PolicyNode>& nodes() const { return nodes_; }
 
   // Bytes of the index beside the nodes themselves.
@@ -183,6 +199,7 @@ class Engine {
 
   // Nodes of a user, untagged.
   [[nodiscard]] const ClassSet& ClassesOfUser(UserId user) const;
+  void AppendAddresses(ClassId id, std::vector<AddressRange>& out) const;
   [[nodiscard]] std::string AddressesOf(const ClassSet& classes) const;
   [[nodiscard]] ClassSet MakeVisible(ClassId id) const;
   [[nodiscard]] FilterSourcePtr SourceText(SideId side) const;
@@ -215,7 +232,11 @@ class Engine {
   struct SshSources;
   // Of a check rule before or after somebody approved, of others at any time.
   [[nodiscard]] std::string SshAction(const SshProgramRule& rule, bool approved) const;
-  [[nodiscard]] bool SshSpeaksOf(const SshProgramRule& rule, NodeId src, NodeId dst) const;
+  // The same for a source that the rule names.
+  [[nodiscard]] bool SshReaches(const SshProgramRule& rule, NodeId src, NodeId dst) const;
+  [[nodiscard]] SshAnswer SshVerdict(
+      NodeId src, NodeId dst, std::string_view user,
+      const std::function<bool(const SshProgramRule&)>& names_source) const;
   [[nodiscard]] bool SshNames(const SshProgramRule& rule, NodeId src, std::string_view user) const;
   void AddSshRules(const SshProgramRule& rule, const PolicyNode& node, SshOutput& out) const;
   void WriteSshRules(const SshProgramRule& rule, const SshSources& sources, SshOutput& out) const;

@@ -77,7 +77,7 @@ FilterSourcePtr Engine::SourceText(SideId id) const {
     for (const auto& [subnet, servers] : subnets_) json.Plain(subnet.text());
     // What else is named counts where it is no address of the tailnet.
     AddressSet rest = side.literals;
-    for (const auto& range : TailnetRanges()) rest.Remove(range);
+    rest.Remove(AddressSet(TailnetRanges()));
     WriteRanges(json, rest.ranges());
   } else {
     WriteRanges(json, SideAddresses(id).ranges());
@@ -235,10 +235,15 @@ void Engine::AddAppRules(const Rule& rule, const PolicyNode& node, const NodeCla
     for (const auto& range : ranges) {
       if (range.Contains(node.v4)) own(node.v4);
       if (range.Contains(node.v6)) own(node.v6);
-      const auto prefix = range.prefix();
-      if (!prefix) continue;
-      for (const auto& subnet : node_class.subnets) {
-        if (AddressRange::Of(subnet).Overlaps(range)) out.push_back(*prefix);
+      const bool behind = std::ranges::any_of(node_class.subnets, [&](const auto& subnet) {
+        return AddressRange::Of(subnet).Overlaps(range);
+      });
+      if (!behind) continue;
+      for (const auto& prefix : range.Cover()) {
+        const AddressRange part = AddressRange::Of(prefix);
+        for (const auto& subnet : node_class.subnets) {
+          if (AddressRange::Of(subnet).Overlaps(part)) out.push_back(prefix);
+        }
       }
     }
     std::ranges::sort(out);

@@ -52,8 +52,8 @@ std::string Engine::SshAction(const SshProgramRule& rule, bool approved) const {
   if (!rule.rule->recorders.empty()) {
     json.Key("recorders").BeginArray();
     for (const auto& [id, node] : nodes_) {
-      const bool records = std::ranges::any_of(rule.rule->recorders, [&](const std::string& tag) {
-        return std::ranges::find(node.tags, tag) != node.tags.end();
+      const bool records = std::ranges::any_of(rule.rule->recorders, [&](const Alias& tag) {
+        return program_->AliasMatches(tag, node);
       });
       if (records && node.v4.valid()) json.Plain(node.v4.text() + ":80");
     }
@@ -168,8 +168,12 @@ std::string Engine::SshPolicy(NodeId id) const {
   return out + "]}";
 }
 
-bool Engine::SshSpeaksOf(const SshProgramRule& rule, NodeId src, NodeId dst) const {
-  if (!sides_[rule.src].identity.Has(ClassOf(src))) return false;
+Engine::SshEnds Engine::SshNamed(const SshProgramRule& rule, NodeId src, NodeId dst) const {
+  return {.source = sides_[rule.src].identity.Has(ClassOf(src)),
+          .destination = SshReaches(rule, src, dst)};
+}
+
+bool Engine::SshReaches(const SshProgramRule& rule, NodeId src, NodeId dst) const {
   if (sides_[rule.dst].address.Has(ClassOf(dst))) return true;
   const PolicyNode& from = nodes_.at(src);
   const PolicyNode& to = nodes_.at(dst);
@@ -190,22 +194,41 @@ bool Engine::SshNames(const SshProgramRule& rule, NodeId src, std::string_view u
 
 std::optional<SshCheck> Engine::SshCheckFor(NodeId src, NodeId dst, std::string_view user) const {
   for (const auto& rule : program_->ssh()) {
-    if (rule.rule->check && SshSpeaksOf(rule, src, dst) && SshNames(rule, src, user)) {
+    const SshEnds named = SshNamed(rule, src, dst);
+    if (rule.rule->check && named.source && named.destination && SshNames(rule, src, user)) {
       return SshCheck{.period = rule.rule->check_period, .approved_action = SshAction(rule, true)};
     }
   }
   return std::nullopt;
 }
 
-Engine::SshAnswer Engine::SshAllows(NodeId src, NodeId dst, std::string_view user) const {
+Engine::SshAnswer Engine::SshVerdict(
+    NodeId src, NodeId dst, std::string_view user,
+    const std::function<bool(const SshProgramRule&)>& names_source) const {
   SshAnswer answer = SshAnswer::kNo;
   if (user.empty()) return answer;
   for (const auto& rule : program_->ssh()) {
-    if (!SshSpeaksOf(rule, src, dst) || !SshNames(rule, src, user)) continue;
+    if (!names_source(rule) || !SshReaches(rule, src, dst) || !SshNames(rule, src, user)) continue;
     if (rule.rule->check) return SshAnswer::kCheck;
     answer = SshAnswer::kAccept;
   }
   return answer;
+}
+
+Engine::SshAnswer Engine::SshAllows(NodeId src, NodeId dst, std::string_view user) const {
+  const ClassId source = ClassOf(src);
+  return SshVerdict(src, dst, user, [&](const SshProgramRule& rule) {
+    return sides_[rule.src].identity.Has(source);
+  });
+}
+
+Engine::SshAnswer Engine::SshAllows(NodeId src, NodeId dst, std::string_view user,
+                                    const PostureAttributes& device) const {
+  const auto& terms = classes_[ClassOf(src)].terms;
+  return SshVerdict(src, dst, user, [&](const SshProgramRule& rule) {
+    const auto side = program_->SideFor(rule.src, device);
+    return side && program_->Matches(*side, terms, true);
+  });
 }
 
 }  // namespace ringscale::control::policy

@@ -10,10 +10,20 @@ namespace {
 using policy::Rule;
 using policy::RuleDestination;
 
+std::string Place(std::string_view section, std::size_t index, policy::Position at) {
+  std::string out = std::string(section) + "[" + std::to_string(index) + "]";
+  if (at.line > 0) out += " (line " + std::to_string(at.line) + ")";
+  return out;
+}
+
 std::string Place(const Rule& rule) {
   const policy::Grant& grant = *rule.grant;
-  std::string out = (grant.acl ? "acls[" : "grants[") + std::to_string(grant.index) + "]";
-  if (grant.at.line > 0) out += " (line " + std::to_string(grant.at.line) + ")";
+  return Place(grant.acl ? "acls" : "grants", grant.index, grant.at);
+}
+
+std::string Joined(const std::vector<std::string>& texts) {
+  std::string out;
+  for (const auto& text : texts) out += (out.empty() ? "" : ", ") + text;
   return out;
 }
 
@@ -41,6 +51,51 @@ std::string List(const std::vector<policy::Alias>& aliases) {
   std::string out;
   for (const auto& alias : aliases) out += (out.empty() ? "" : ", ") + alias.text();
   return out;
+}
+
+// Why the sources of a rule are not the one asked about.
+std::string NotAmong(const std::vector<policy::Alias>& src,
+                     const std::vector<std::string>& postures, const policy::Engine& engine,
+                     const Node* node) {
+  const policy::PolicyNode* const known = node == nullptr ? nullptr : engine.Find(node->row.id);
+  if (known != nullptr && !postures.empty() &&
+      std::ranges::any_of(src, [&](const policy::Alias& alias) {
+        return engine.program().AliasMatches(alias, *known);
+      })) {
+    return "the source does not meet " + Joined(postures);
+  }
+  return "the source is not among " + List(src);
+}
+
+// Which rules let one log in at the other, or come near.
+void ExplainSsh(const policy::Engine& engine, const Node& src, const Node& dst,
+                std::vector<std::string>& out) {
+  std::vector<std::string> near;
+  bool any = false;
+  for (const auto& compiled : engine.program().ssh()) {
+    const policy::SshRule& rule = *compiled.rule;
+    const auto named = engine.SshNamed(compiled, src.row.id, dst.row.id);
+    const std::string place = Place("ssh", rule.index, rule.at);
+    if (named.source && named.destination) {
+      any = true;
+      std::string how = "accepted";
+      if (rule.check && rule.check_period.ns == 0) how = "held until it is approved, every time";
+      if (rule.check && rule.check_period.ns > 0) {
+        how = "held until it is approved, which counts for " +
+              policy::GoDurationText(rule.check_period);
+      }
+      out.push_back("  ssh:    " + place + ": " + how + ", as " + Joined(rule.users));
+    } else if (named.source) {
+      near.push_back(place + ": the destination is not among " + List(rule.dst));
+    } else if (named.destination) {
+      near.push_back(
+          place + ": " +
+          NotAmong(rule.src, engine.program().PosturesOf(rule.src_posture), engine, &src));
+    }
+  }
+  if (any) return;
+  out.emplace_back("  ssh:    refused");
+  for (const auto& line : near) out.push_back("  not:    " + line);
 }
 
 }  // namespace
@@ -81,6 +136,7 @@ core::Result<std::vector<std::string>> PolicyKeeper::Explain(std::string_view sr
                          !dst_node->tagged() && src_node->row.user_id == dst_node->row.user_id;
 
   std::vector<std::string> allowed;
+  std::vector<std::string> granted;
   std::vector<std::string> near;
   const policy::Program& program = engine->program();
   for (const Rule& rule : program.rules()) {
@@ -106,14 +162,16 @@ core::Result<std::vector<std::string>> PolicyKeeper::Explain(std::string_view sr
       }
     }
     std::string apps;
-    for (const auto& app : rule.grant->app) apps += (apps.empty() ? "" : ", ") + app.name;
+    for (const auto& app : rule.grant->app) {
+      apps += (apps.empty() ? "" : ", ") + app.name + " " + app.values;
+    }
     if (source && destination && port_matches) {
       std::string line = Place(rule) + ": ports " + ports;
       if (!apps.empty()) line += ", capabilities " + apps;
       if (!rule.via.empty()) line += ", via " + List(rule.grant->via);
       allowed.push_back(std::move(line));
     } else if (source && destination && ports.empty()) {
-      allowed.push_back(Place(rule) + ": capabilities " + apps + " only, no connections");
+      granted.push_back(Place(rule) + ": capabilities " + apps);
     } else if (source && destination) {
       near.push_back(Place(rule) + ": only for ports " + ports);
     } else if (source) {
@@ -123,27 +181,21 @@ core::Result<std::vector<std::string>> PolicyKeeper::Explain(std::string_view sr
       }
       near.push_back(Place(rule) + ": the destination is not among " + names);
     } else if (destination) {
-      near.push_back(Place(rule) + ": the source is not among " + List(rule.grant->src));
+      near.push_back(Place(rule) + ": " +
+                     NotAmong(rule.grant->src, program.PosturesOf(rule.grant->src_posture), *engine,
+                              src_node));
     }
   }
   std::vector<std::string> out;
-  const bool connects = std::ranges::any_of(
-      allowed, [](const std::string& line) { return !line.contains(" only, no connections"); });
+  const bool connects = !allowed.empty();
   out.emplace_back(connects ? "allowed" : "denied");
-  for (auto& line : allowed) out.push_back("  allows: " + line);
+  for (const auto& line : allowed) out.push_back("  allows: " + line);
+  for (const auto& line : granted) out.push_back("  grants: " + line);
   constexpr std::size_t kNear = 20;
   for (std::size_t i = 0; !connects && i < near.size() && i < kNear; ++i) {
     out.push_back("  not:    " + near[i]);
   }
-  if (src_node != nullptr && dst_node != nullptr) {
-    for (const std::string_view user : {"root", "another user"}) {
-      const auto answer = engine->SshAllows(src_node->row.id, dst_node->row.id, user);
-      out.push_back("  ssh as " + std::string(user) + ": " +
-                    (answer == policy::Engine::SshAnswer::kNo      ? "refused"
-                     : answer == policy::Engine::SshAnswer::kCheck ? "held until it is approved"
-                                                                   : "accepted"));
-    }
-  }
+  if (src_node != nullptr && dst_node != nullptr) ExplainSsh(*engine, *src_node, *dst_node, out);
   return out;
 }
 

@@ -62,6 +62,14 @@ policy::PolicyUser PolicyUserOf(const storage::UserRow& row, bool owner) {
   return out;
 }
 
+bool NotServed(std::string_view capability) {
+  return capability == "https" || capability == "service-host" ||
+         capability == "https://tailscale.com/cap/tailnet-lock" ||
+         capability.starts_with("funnel") ||
+         capability.starts_with("https://tailscale.com/cap/funnel") ||
+         capability.starts_with("https://tailscale.com/cap/warn-funnel");
+}
+
 PolicyIndex::PolicyIndex(EachNode each_node, PrimaryOf primary_of)
     : each_node_(std::move(each_node)),
       primary_of_(std::move(primary_of)),
@@ -370,23 +378,15 @@ bool PolicyIndex::Ipv6Only(ViewerClass node_class) const {
 
 void PolicyIndex::AddSelfCapabilities(const Node& node, core::json::Writer& cap_map) const {
   if (!engine_ || engine_->Find(node.row.id) == nullptr) return;
-  // What the fan-out writes anyway, and what this server does not serve yet: a client
-  // that believes in it would fail later and say less.
-  static constexpr std::string_view kWithheld[] = {"https://tailscale.com/cap/is-admin",
+  // What the fan-out writes anyway.
+  static constexpr std::string_view kBaseline[] = {"https://tailscale.com/cap/is-admin",
                                                    "https://tailscale.com/cap/ssh",
                                                    "https://tailscale.com/cap/file-sharing",
                                                    "ssh-env-vars",
                                                    "suggest-exit-node-ui",
-                                                   "default-auto-update",
-                                                   "https",
-                                                   "service-host",
-                                                   "https://tailscale.com/cap/tailnet-lock"};
+                                                   "default-auto-update"};
   for (const auto& [name, value] : engine_->Capabilities(node.row.id)) {
-    if (std::ranges::find(kWithheld, name) != std::end(kWithheld) || name.starts_with("funnel") ||
-        name.starts_with("https://tailscale.com/cap/funnel") ||
-        name.starts_with("https://tailscale.com/cap/warn-funnel")) {
-      continue;
-    }
+    if (std::ranges::find(kBaseline, name) != std::end(kBaseline) || NotServed(name)) continue;
     cap_map.ForeignKey(name).Raw(value);
   }
 }

@@ -25,6 +25,10 @@ namespace ringscale::control {
 [[nodiscard]] policy::PolicyNode PolicyNodeOf(const Node& node);
 [[nodiscard]] policy::PolicyUser PolicyUserOf(const storage::UserRow& row, bool owner);
 
+// Capabilities that this server does not serve (yet) and therefore keeps from clients:
+// one that believes in it would fail later and say less.
+[[nodiscard]] bool NotServed(std::string_view capability);
+
 class PolicyIndex final : public PolicyView {
  public:
   using EachNode = std::function<void(const std::function<void(const Node&)>&)>;

@@ -58,6 +58,13 @@ std::expected<std::shared_ptr<const policy::Program>, policy::PolicyError> Polic
                                   UsersOf(registry_));
 }
 
+std::unique_ptr<policy::Engine> PolicyKeeper::Trial(
+    std::shared_ptr<const policy::Program> program) const {
+  auto engine = std::make_unique<policy::Engine>(std::move(program), policy::EngineSettings{});
+  for (const auto& [id, node] : registry_.nodes()) engine->Put(PolicyNodeOf(node));
+  return engine;
+}
+
 std::expected<PolicyKeeper::Candidate, policy::PolicyError> PolicyKeeper::Check(
     std::string text) const {
   Candidate candidate;
@@ -66,8 +73,7 @@ std::expected<PolicyKeeper::Candidate, policy::PolicyError> PolicyKeeper::Check(
   auto program = Compile(candidate.text);
   if (!program) return std::unexpected(std::move(program.error()));
   candidate.program = std::move(*program);
-  candidate.engine = std::make_unique<policy::Engine>(candidate.program, policy::EngineSettings{});
-  for (const auto& [id, node] : registry_.nodes()) candidate.engine->Put(PolicyNodeOf(node));
+  candidate.engine = Trial(candidate.program);
   if (auto failed = policy::RunPolicyTests(*candidate.engine)) {
     return std::unexpected(std::move(*failed));
   }
@@ -92,7 +98,9 @@ core::Result<> PolicyKeeper::Start(Hooks hooks) {
   }
   candidate.program = std::move(*program);
   Apply(std::move(candidate));
-  if (const auto failed = policy::RunPolicyTests(*index_.engine())) Report(failed->text());
+  const policy::Document& document = program_->document();
+  if (document.tests.empty() && document.ssh_tests.empty()) return {};
+  if (const auto failed = policy::RunPolicyTests(*Trial(program_))) Report(failed->text());
   return {};
 }
 
@@ -223,66 +231,31 @@ void PolicyKeeper::Set(std::string text, std::string author, Completion<std::uin
       });
 }
 
-std::vector<std::string> PolicyKeeper::Effects(const Candidate& candidate,
-                                               std::size_t limit) const {
-  const auto sees = [](const policy::Engine* engine, NodeId viewer) {
-    return
-        [engine, viewer](NodeId peer) { return engine == nullptr || engine->Sees(viewer, peer); };
-  };
-  std::vector<std::string> lines;
-  std::size_t more = 0;
-  for (const auto& [id, node] : registry_.nodes()) {
-    const auto before = sees(index_.engine(), id);
-    const auto after = sees(candidate.engine.get(), id);
-    std::string gains;
-    std::string losses;
-    std::size_t gained = 0;
-    std::size_t lost = 0;
-    constexpr std::size_t kNames = 8;
-    for (const auto& [peer, other] : registry_.nodes()) {
-      if (peer == id || before(peer) == after(peer)) continue;
-      std::string& names = after(peer) ? gains : losses;
-      std::size_t& count = after(peer) ? gained : lost;
-      if (++count <= kNames) names += " " + other.row.given_name;
-    }
-    if (gained + lost == 0) continue;
-    if (lines.size() >= limit) {
-      ++more;
-      continue;
-    }
-    std::string line = node.row.given_name;
-    const auto tell = [&](std::string_view what, std::size_t count, const std::string& names) {
-      if (count == 0) return;
-      line += "; " + std::string(what) + " " + std::to_string(count) + ":" + names;
-      if (count > kNames) line += " ...";
-    };
-    tell("gains", gained, gains);
-    tell("loses", lost, losses);
-    lines.push_back(std::move(line));
-  }
-  if (more > 0) lines.push_back("and " + std::to_string(more) + " more nodes");
-  return lines;
-}
-
 std::vector<std::string> PolicyKeeper::Remarks(const Candidate& candidate) {
   std::vector<std::string> out;
   if (!candidate.program) return out;
   const policy::Document& document = candidate.program->document();
-  const auto uses = [&](std::string_view name) {
-    return std::ranges::any_of(document.node_attributes, [&](const auto& attribute) {
-      return std::ranges::find(attribute.attr, name) != attribute.attr.end();
-    });
+  const auto remark = [&](std::string text) {
+    if (std::ranges::find(out, text) == out.end()) out.push_back(std::move(text));
   };
-  if (uses("funnel")) out.emplace_back("nodeAttrs: funnel is not served here and is withheld");
-  if (std::ranges::any_of(document.node_attributes,
-                          [](const auto& attribute) { return !attribute.ip_pool.empty(); })) {
-    out.emplace_back("nodeAttrs: ipPool does not choose addresses here");
+  for (const auto& attribute : document.node_attributes) {
+    for (const auto& name : attribute.attr) {
+      if (NotServed(name)) remark("nodeAttrs: " + name + " is not served here and is withheld");
+    }
   }
-  if (!document.derp_map.empty()) {
-    out.emplace_back("derpMap is taken from the server's configuration, not from the policy");
+  const auto service = [&](const policy::Alias& alias) {
+    if (alias.is(policy::Alias::Kind::kService)) {
+      remark("services are not served here: " + alias.name + " leads nowhere");
+    }
+  };
+  for (const auto& grant : document.grants) {
+    for (const auto& dst : grant.dst) service(dst.alias);
   }
-  if (!document.extra_dns_records.empty()) {
-    out.emplace_back("extraDNSRecords are taken from the server's configuration");
+  for (const auto& [name, conditions] : document.postures) {
+    for (const auto& condition : conditions) {
+      if (policy::IsKnownAttribute(condition.attribute)) continue;
+      remark(name + ": " + condition.attribute + " is not known here, as if it was not set");
+    }
   }
   return out;
 }
@@ -299,6 +272,27 @@ bool PolicyKeeper::MayOwnTag(UserId user, std::string_view tag) const {
 
 bool PolicyKeeper::TagExists(std::string_view tag) const {
   return !program_ || program_->document().tag_owners.contains(tag);
+}
+
+std::vector<core::IpPrefix> PolicyKeeper::AddressPools(UserId user,
+                                                       std::span<const std::string> tags) const {
+  if (!program_) return {};
+  policy::PolicyNode node;
+  node.user = user;
+  node.tags.assign(tags.begin(), tags.end());
+  return program_->AddressPools(node);
+}
+
+void PolicyKeeper::ApplyTo(DnsSettings& dns) const {
+  if (!program_) return;
+  const auto& records = program_->document().extra_dns_records;
+  dns.extra_records.insert(dns.extra_records.end(), records.begin(), records.end());
+}
+
+bool PolicyKeeper::ApplyTo(DerpMap& map) const {
+  const auto* overlay =
+      program_ && program_->document().derp_map ? &*program_->document().derp_map : nullptr;
+  return overlay == nullptr || ApplyDerpOverlay(map, *overlay);
 }
 
 }  // namespace ringscale::control

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,8 +65,9 @@ class PolicyKeeper {
     std::unique_ptr<policy::Engine> engine;
   };
   [[nodiscard]] std::expected<Candidate, policy::PolicyError> Check(std::string text) const;
-  // What it would change: a line for each node that sees other peers then, and how
-  // many those are when there are more than `limit`.
+  // What it would change: for nodes that are treated alike, who they are and below,
+  // indented, which peers they gain and lose and which rules they get. No more groups
+  // than make `limit` lines.
   [[nodiscard]] std::vector<std::string> Effects(const Candidate& candidate,
                                                  std::size_t limit = 50) const;
   // What works differently here than at the hosted service.
@@ -81,6 +83,14 @@ class PolicyKeeper {
   // --- for the registry ---
   [[nodiscard]] bool MayOwnTag(UserId user, std::string_view tag) const;
   [[nodiscard]] bool TagExists(std::string_view tag) const;
+  [[nodiscard]] std::vector<core::IpPrefix> AddressPools(UserId user,
+                                                         std::span<const std::string> tags) const;
+
+  // --- for the server ---
+  // What the policy adds to the server's own settings. ApplyTo(map) is false when
+  // the policy would leave no relay; the map stays as it is then.
+  void ApplyTo(DnsSettings& dns) const;
+  [[nodiscard]] bool ApplyTo(DerpMap& map) const;
 
  private:
   struct FileState {
@@ -93,6 +103,9 @@ class PolicyKeeper {
   core::Result<std::string> ReadFile();
   [[nodiscard]] std::expected<std::shared_ptr<const policy::Program>, policy::PolicyError> Compile(
       std::string_view text) const;
+  // An engine beside the one in force, with the nodes of now.
+  [[nodiscard]] std::unique_ptr<policy::Engine> Trial(
+      std::shared_ptr<const policy::Program> program) const;
   void Apply(Candidate candidate);
   void Report(std::string problem);
   void ApproveLater();

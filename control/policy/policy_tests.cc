@@ -1,6 +1,8 @@
 #include "control/policy/policy_tests.h"
 
 #include <algorithm>
+#include <limits>
+#include <set>
 
 #include "control/policy/text_forms.h"
 
@@ -20,11 +22,10 @@ std::optional<std::string> Undefined(const Document& document, const Alias& alia
 }
 
 bool ProtocolMatches(std::optional<std::uint8_t> rule, std::optional<std::uint8_t> wanted) {
-  const auto usual = [](std::uint8_t number) {
-    return number == 6 || number == 17 || number == 1 || number == 58;
-  };
-  if (!rule) return !wanted || usual(*wanted);
-  return wanted ? *rule == *wanted : usual(*rule);
+  const auto either = [](std::uint8_t number) { return number == 6 || number == 17; };
+  // A rule without a protocol is for TCP, UDP and ICMP, which tests do not name.
+  if (!rule) return !wanted || either(*wanted);
+  return wanted ? *rule == *wanted : either(*rule);
 }
 
 bool Overlap(const AddressSet& a, const AddressSet& b) {
@@ -34,11 +35,17 @@ bool Overlap(const AddressSet& a, const AddressSet& b) {
 
 class Tests {
  public:
-  explicit Tests(const Engine& engine) : engine_(engine), document_(engine.program().document()) {}
+  explicit Tests(Engine& engine) : engine_(engine), document_(engine.program().document()) {}
 
   std::optional<PolicyError> Run() {
-    for (const auto& test : document_.tests) RunTest(test);
-    for (const auto& test : document_.ssh_tests) RunSshTest(test);
+    for (const auto& test : document_.tests) {
+      RunTest(test);
+      Dismiss();
+    }
+    for (const auto& test : document_.ssh_tests) {
+      RunSshTest(test);
+      Dismiss();
+    }
     if (failed_.empty()) return std::nullopt;
     return PolicyError{at_, "test(s) failed", std::move(failed_)};
   }
@@ -55,6 +62,35 @@ class Tests {
     if (!alias) return alias;
     if (auto missing = Undefined(document_, *alias)) return std::unexpected(std::move(*missing));
     return alias;
+  }
+
+  // A node for an alias that names people or a tag of which there are none.
+  void StandIn(const Alias& alias) {
+    PolicyNode node;
+    if (alias.is(Kind::kTag)) {
+      node.tags = {alias.name};
+    } else {
+      const auto& users = engine_.program().users();
+      const auto user = std::ranges::find_if(users, [&](const PolicyUser& candidate) {
+        return engine_.program().UserMatches(alias, candidate);
+      });
+      if (user == users.end()) return;
+      node.user = user->id;
+    }
+    if (!NodesOf(alias).empty()) return;
+    const auto number = static_cast<std::uint8_t>(stand_ins_.size() + 1);
+    if (number == 0) return;
+    node.id = std::numeric_limits<NodeId>::max() - number;
+    node.name = alias.text();
+    // Of the tailnet's range, where no address is given out.
+    node.v6 = *core::IpAddress::Parse("fd7a:115c:a1e0:ffff::");
+    node.v6.bytes[15] = number;
+    engine_.Put(node);
+    stand_ins_.push_back(node.id);
+  }
+  void Dismiss() {
+    for (const NodeId id : stand_ins_) engine_.Remove(id);
+    stand_ins_.clear();
   }
 
   // What a test's destination names: one host and one port.
@@ -79,6 +115,7 @@ class Tests {
     if (alias->is(Autogroup::kInternet) || alias->is(Autogroup::kSelf)) {
       return std::unexpected(alias->name + " not valid as a test destination");
     }
+    StandIn(*alias);
     Target target{engine_.Resolve(*alias), ports->front().first};
     const bool named = alias->is(Kind::kAddress) || alias->is(Kind::kHost);
     if (split->first.contains('/') || (named && !(target.addresses.ranges().size() == 1 &&
@@ -99,7 +136,8 @@ class Tests {
     }
     auto source = Source(test.src);
     if (!source) return Fail(test.at, name + ": " + source.error());
-    const AddressSet src = engine_.Resolve(*source);
+    StandIn(*source);
+    const auto src = engine_.Addresses(*source);
     if (src.empty()) {
       return Fail(test.at, name + ": source " + Quoted(test.src) + " resolved to no IP addresses");
     }
@@ -118,7 +156,7 @@ class Tests {
         }
         // What must be possible must be so from everywhere; what must not be,
         // from nowhere.
-        const Reach reach{src, target->addresses, target->port, *protocol};
+        const Reach reach{src, target->addresses, target->port, *protocol, test.posture};
         if (Reaches(engine_, reach, !allow) == allow) continue;
         Fail(wanted.at,
              test.src + " -> " + wanted.text + (test.proto.empty() ? "" : " (" + test.proto + ")") +
@@ -127,10 +165,14 @@ class Tests {
     }
   }
 
+  // One of each class: what holds for it holds for all of them.
   std::vector<NodeId> NodesOf(const Alias& alias) {
     std::vector<NodeId> out;
+    std::set<ClassId> seen;
     for (const auto& [id, node] : engine_.nodes()) {
-      if (engine_.program().AliasMatches(alias, node)) out.push_back(id);
+      if (engine_.program().AliasMatches(alias, node) && seen.insert(engine_.ClassOf(id)).second) {
+        out.push_back(id);
+      }
     }
     return out;
   }
@@ -151,11 +193,11 @@ class Tests {
     const std::string name = "sshTest " + std::to_string(test.index);
     auto source = Source(test.src);
     if (!source) return Fail(test.at, name + ": " + source.error());
-    if (test.dst.empty())
-      return Fail(test.at, name + ": SSH tests entry must have at least one dst");
     if (test.accept.empty() && test.deny.empty() && test.check.empty()) {
       return Fail(test.at, name + ": no accept, deny, or check assertions specified");
     }
+    StandIn(*source);
+    for (const auto& dst : test.dst) StandIn(dst);
     const auto sources = NodesOf(*source);
     if (sources.empty()) {
       return Fail(test.at, name + ": source " + Quoted(test.src) + " resolved to no nodes");
@@ -182,21 +224,22 @@ class Tests {
       Fail(test.at, std::move(text));
     };
     for (const auto& user : test.accept) {
-      const auto got = engine_.SshAllows(src, dst, Trim(user));
+      const auto got = engine_.SshAllows(src, dst, Trim(user), test.posture);
       if (got == Answer::kNo) line(user, "ALLOWED", got);
     }
     for (const auto& user : test.deny) {
-      const auto got = engine_.SshAllows(src, dst, Trim(user));
+      const auto got = engine_.SshAllows(src, dst, Trim(user), test.posture);
       if (got != Answer::kNo || user.empty()) line(user, "DENIED", got);
     }
     for (const auto& user : test.check) {
-      const auto got = engine_.SshAllows(src, dst, Trim(user));
+      const auto got = engine_.SshAllows(src, dst, Trim(user), test.posture);
       if (got != Answer::kCheck) line(user, "ALLOWED via check", got);
     }
   }
 
-  const Engine& engine_;
+  Engine& engine_;
   const Document& document_;
+  std::vector<NodeId> stand_ins_;
   Position at_;
   std::vector<std::string> failed_;
 };
@@ -224,19 +267,19 @@ bool Reaches(const Engine& engine, const Reach& reach, bool any_source) {
       });
     });
     if (!matches) continue;
-    if (program.sides()[rule.src].danger_all) return true;
-    const auto ranges = engine.SideAddresses(rule.src).ranges();
+    if (program.sides()[rule.src].danger_all && program.SideFor(rule.src, reach.device)) {
+      return true;
+    }
+    const auto ranges = engine.SideAddresses(rule.src, reach.device).ranges();
     through.insert(through.end(), ranges.begin(), ranges.end());
   }
   const AddressSet allowed(std::move(through));
   const auto passes = [&](const AddressRange& range) { return allowed.Overlaps(range); };
-  return any_source ? std::ranges::any_of(reach.src.ranges(), passes)
-                    : std::ranges::all_of(reach.src.ranges(), [&](const AddressRange& range) {
-                        return allowed.Contains(range) || (!range.single() && passes(range));
-                      });
+  return any_source ? std::ranges::any_of(reach.src, passes)
+                    : std::ranges::all_of(reach.src, passes);
 }
 
-std::optional<PolicyError> RunPolicyTests(const Engine& engine) {
+std::optional<PolicyError> RunPolicyTests(Engine& engine) {
   return Tests(engine).Run();
 }
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 #include "control/policy/program.h"
 #include "control/policy/text_forms.h"
@@ -34,28 +35,28 @@ int CompareVersions(std::string_view a, std::string_view b) {
   return 0;
 }
 
-// The attributes that a server knows without an agent on the device.
-std::string AttributeOf(std::string_view name, const PolicyNode& node) {
-  if (name == "node:os") return Lower(node.os);
+// The attributes that a server knows without an agent on the device; empty: not of this
+// one, nullopt: of none.
+std::optional<std::string> AttributeOf(std::string_view name, const PolicyNode& node) {
+  if (name == "node:os") return node.os;
   if (name == "node:osVersion") return node.os_version;
   if (name == "node:tsVersion") return node.client_version;
   if (name == "node:tsReleaseTrack") {
     // Releases have an even minor version.
     const std::string_view version = node.client_version;
     const auto dot = version.find('.');
-    if (dot == std::string_view::npos) return {};
+    if (dot == std::string_view::npos) return "";
     int minor = 0;
     std::from_chars(version.data() + dot + 1, version.data() + version.size(), minor);
     return minor % 2 == 0 ? "stable" : "unstable";
   }
   if (name == "ip:address" || name == "node:ip") return node.v4.valid() ? node.v4.text() : "";
-  return {};
+  return std::nullopt;
 }
 
-bool Meets(const PostureCondition& condition, const PolicyNode& node) {
-  const std::string value = AttributeOf(condition.attribute, node);
+bool Meets(const PostureCondition& condition, const std::string& value) {
   const auto compare = [&](std::string_view wanted) {
-    if (condition.attribute == "node:os") return value.compare(Lower(wanted));
+    if (condition.attribute == "node:os") return Lower(value).compare(Lower(wanted));
     return CompareVersions(value, wanted);
   };
   const auto is = [&](const std::string& wanted) { return compare(wanted) == 0; };
@@ -93,9 +94,22 @@ bool Meets(const PostureCondition& condition, const PolicyNode& node) {
 
 }  // namespace
 
+bool IsKnownAttribute(std::string_view name) {
+  return AttributeOf(name, {}).has_value();
+}
+
 bool MeetsPosture(const std::vector<PostureCondition>& posture, const PolicyNode& node) {
-  return std::ranges::all_of(
-      posture, [&](const PostureCondition& condition) { return Meets(condition, node); });
+  return std::ranges::all_of(posture, [&](const PostureCondition& condition) {
+    return Meets(condition, AttributeOf(condition.attribute, node).value_or(""));
+  });
+}
+
+bool MeetsPosture(const std::vector<PostureCondition>& posture,
+                  const PostureAttributes& attributes) {
+  return std::ranges::all_of(posture, [&](const PostureCondition& condition) {
+    const auto at = attributes.find(condition.attribute);
+    return Meets(condition, at == attributes.end() ? "" : at->second);
+  });
 }
 
 }  // namespace ringscale::control::policy

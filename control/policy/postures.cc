@@ -92,6 +92,32 @@ Checked<PostureCondition> ReadPostureCondition(const HuValue& source) {
   return condition;
 }
 
+DocumentReader::Field DocumentReader::PostureOfSource(PostureAttributes& out) {
+  return {"srcpostureattrs", [&out](const HuValue& object) -> Checked<> {
+            if (!object.is_object()) return Refuse(object.at, "srcPostureAttrs must be an object");
+            for (const auto& [name, at, value] : object.members) {
+              if (!name.contains(':')) {
+                return Refuse(at, "invalid posture attribute " + Quoted(name),
+                              {"an attribute has the form namespace:name"});
+              }
+              switch (value.kind) {
+                case HuValue::Kind::kString:
+                case HuValue::Kind::kNumber:
+                  out[name] = value.text;
+                  break;
+                case HuValue::Kind::kBool:
+                  out[name] = value.boolean ? "true" : "false";
+                  break;
+                default:
+                  return Refuse(value.at,
+                                "the value of a posture attribute must be a string, a number, "
+                                "true or false");
+              }
+            }
+            return {};
+          }};
+}
+
 Checked<> DocumentReader::Postures(const HuValue& object) {
   if (!object.is_object()) return Refuse(object.at, "postures must be an object");
   for (const auto& member : object.members) {

@@ -231,16 +231,12 @@ class ProgramBuilder {
     return AddSide(std::move(side));
   }
 
-  const std::vector<std::string>& PosturesOf(const std::vector<std::string>& own) {
-    return own.empty() ? document_.default_src_posture : own;
-  }
-
   void AddRule(const Grant& grant) {
     // One end missing: the rule speaks of nobody.
     if (grant.src.empty() || grant.dst.empty()) return;
     Rule& rule = out_.rules_.emplace_back();
     rule.grant = &grant;
-    rule.src = MakeSide(grant.src, PosturesOf(grant.src_posture));
+    rule.src = MakeSide(grant.src, out_.PosturesOf(grant.src_posture));
     std::vector<Alias> others;
     for (const auto& dst : grant.dst) {
       auto& made = rule.dst.emplace_back();
@@ -290,7 +286,7 @@ class ProgramBuilder {
     if (source.src.empty() || source.dst.empty()) return;
     SshProgramRule& rule = out_.ssh_.emplace_back();
     rule.rule = &source;
-    rule.src = MakeSide(source.src, PosturesOf(source.src_posture));
+    rule.src = MakeSide(source.src, out_.PosturesOf(source.src_posture));
     rule.dst = MakeSide(source.dst, {});
     rule.self =
         std::ranges::any_of(source.dst, [](const Alias& dst) { return dst.is(Autogroup::kSelf); });
@@ -443,6 +439,19 @@ bool Program::Matches(const Side& side, std::span<const TermId> terms, bool iden
   });
 }
 
+std::optional<Side> Program::SideFor(SideId id, const PostureAttributes& device) const {
+  Side side = sides_[id];
+  if (side.postures.empty()) return side;
+  if (std::ranges::none_of(side.postures, [&](TermId term) {
+        return MeetsPosture(document_->postures.find(terms_[term].alias.name)->second, device);
+      })) {
+    return std::nullopt;
+  }
+  side.postures.clear();
+  for (const TermId term : side.terms) side.literals.Add(terms_[term].ranges);
+  return side;
+}
+
 bool Program::AliasMatches(const Alias& alias, const PolicyNode& node) const {
   if (alias.is(Kind::kAll)) return true;
   if (alias.is(Kind::kTag)) return std::ranges::find(node.tags, alias.name) != node.tags.end();
@@ -496,6 +505,17 @@ std::vector<core::IpPrefix> Program::AutoApproved(const PolicyNode& node,
                        approves(route.approvers);
               });
     if (approved) out.push_back(prefix);
+  }
+  return out;
+}
+
+std::vector<core::IpPrefix> Program::AddressPools(const PolicyNode& node) const {
+  std::vector<core::IpPrefix> out;
+  for (const auto& attribute : document_->node_attributes) {
+    if (std::ranges::any_of(attribute.target,
+                            [&](const Alias& alias) { return AliasMatches(alias, node); })) {
+      out.insert(out.end(), attribute.ip_pool.begin(), attribute.ip_pool.end());
+    }
   }
   return out;
 }

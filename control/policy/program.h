@@ -85,6 +85,7 @@ class Program {
   [[nodiscard]] const std::vector<Rule>& rules() const { return rules_; }
   [[nodiscard]] const std::vector<SshProgramRule>& ssh() const { return ssh_; }
   [[nodiscard]] const std::vector<AttributeRule>& attributes() const { return attributes_; }
+  [[nodiscard]] const std::vector<PolicyUser>& users() const { return users_; }
   [[nodiscard]] const PolicyUser* FindUser(UserId id) const;
   // Whether the two differ in nothing but the members of groups and users that only
   // one of them knows: terms, sides and rules have the same numbers then.
@@ -93,6 +94,12 @@ class Program {
   [[nodiscard]] std::vector<UserId> UsersUnlike(const Program& other) const;
   // Rules speak of "nodes of the same user", so nodes of different users differ.
   [[nodiscard]] bool per_user() const { return per_user_; }
+
+  // The postures that a rule asks for: its own, else those of all rules.
+  [[nodiscard]] const std::vector<std::string>& PosturesOf(
+      const std::vector<std::string>& own) const {
+    return own.empty() ? document_->default_src_posture : own;
+  }
 
   // Some rule has `via`.
   [[nodiscard]] bool steers() const { return steers_; }
@@ -103,6 +110,9 @@ class Program {
   // their address when `identity`.
   [[nodiscard]] bool Matches(const Side& side, std::span<const TermId> terms,
                              bool identity = false) const;
+  // The side without its postures, for a device that has these attributes; nullopt: it
+  // meets none of them.
+  [[nodiscard]] std::optional<Side> SideFor(SideId side, const PostureAttributes& device) const;
   // A side for an alias of a test, which need not occur in a rule.
   [[nodiscard]] bool AliasMatches(const Alias& alias, const PolicyNode& node) const;
   // Whether the user, or nodes with these tags, may put the tag on a node.
@@ -111,6 +121,9 @@ class Program {
   // Which of the announced prefixes are approved without anybody being asked.
   [[nodiscard]] std::vector<core::IpPrefix> AutoApproved(
       const PolicyNode& node, std::span<const core::IpPrefix> announced) const;
+  // Where the IPv4 addresses of new nodes like this one come from: the pools of all
+  // entries that name it, in the order of the policy.
+  [[nodiscard]] std::vector<core::IpPrefix> AddressPools(const PolicyNode& node) const;
   [[nodiscard]] bool UserMatches(const Alias& alias, const PolicyUser& user) const;
 
  private:
@@ -135,7 +148,11 @@ class Program {
   std::vector<TermId> posture_terms_;
 };
 
+// Whether the server knows this posture attribute of nodes by itself.
+bool IsKnownAttribute(std::string_view name);
 // Whether a node meets all conditions of a posture.
 bool MeetsPosture(const std::vector<PostureCondition>& posture, const PolicyNode& node);
+bool MeetsPosture(const std::vector<PostureCondition>& posture,
+                  const PostureAttributes& attributes);
 
 }  // namespace ringscale::control::policy

@@ -39,7 +39,8 @@ struct NamedProtocol {
   std::string_view name;
   std::uint8_t number;
 };
-constexpr std::array<NamedProtocol, 16> kProtocols = {{
+// Those of the hosted service (tailscale.com/types/ipproto) and of headscale.
+constexpr std::array<NamedProtocol, 18> kProtocols = {{
     {"icmp", 1},
     {"igmp", 2},
     {"ipv4", 4},
@@ -54,8 +55,10 @@ constexpr std::array<NamedProtocol, 16> kProtocols = {{
     {"ipv6-icmp", 58},
     {"sctp", 132},
     {"fc", 133},
+    {"icmpv4", 1},
     {"icmpv6", 58},
-    {"ospf", 89},
+    {"dccp", 33},
+    {"tsmp", 99},
 }};
 
 std::unexpected<std::string> No(std::string message) {
@@ -146,8 +149,6 @@ Read<Alias> ReadAlias(std::string_view raw) {
   if (text.starts_with(kDomain) && text.size() > kDomain.size()) {
     alias.kind = Alias::Kind::kUserDomain;
     alias.name = text.substr(kDomain.size());
-  } else if (text.contains('@')) {
-    alias.kind = Alias::Kind::kUser;
   } else if (text.starts_with("group:")) {
     alias.kind = Alias::Kind::kGroup;
   } else if (text.starts_with("tag:")) {
@@ -166,9 +167,11 @@ Read<Alias> ReadAlias(std::string_view raw) {
     }
     alias.kind = Alias::Kind::kAutogroup;
     alias.autogroup = found->group;
+  } else if (text.contains('@')) {
+    // After the words above: groups of identity providers have an @ in their names.
+    alias.kind = Alias::Kind::kUser;
   } else if (!text.empty() && !text.contains(':')) {
     alias.kind = Alias::Kind::kHost;
-    if (text.starts_with("host:")) alias.name = text.substr(5);
   } else {
     return No("invalid alias format: " + Quoted(text));
   }

@@ -179,9 +179,10 @@ TEST(PolicyEngine, TestsOfThePolicy) {
 {"src":"bob@","proto":"udp","deny":["tag:db:22"]}],
 "sshTests":[{"src":"bob@","dst":["tag:db"],"check":["root"],"deny":["x"]},
 {"src":"bob@","dst":["tag:db"],"accept":["x"]}])");
-  const auto failed = RunPolicyTests(engine);
+  const auto failed = RunPolicyTests(*loaded.engine);
   ASSERT_TRUE(failed);
   EXPECT_EQ(failed->message, "test(s) failed");
+  EXPECT_EQ(engine.nodes().size(), 7U);
   EXPECT_EQ(failed->details, (std::vector<std::string>{
                                  "carol@example.org -> tag:db:22: expected ALLOWED, got DENIED",
                                  "bob@ -> tag:db:22 (udp): expected DENIED, got ALLOWED",

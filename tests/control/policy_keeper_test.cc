@@ -98,7 +98,7 @@ TEST_F(PolicyKeeperTest, ABadFileKeepsThePolicyOfBefore) {
   ASSERT_TRUE(Start({.path = path.string()}));
   EXPECT_EQ(changes, 1);
   for (const char* bad : {"{", "", "  \n", R"({"acls":[{"src":["tag:x"],"dst":["*:*"]}]})",
-                          R"({"tests":[{"src":"alice@","accept":["alice@:22"]}]})"}) {
+                          R"({"grants":[],"tests":[{"src":"alice@","accept":["alice@:22"]}]})"}) {
     Write(bad);
     keeper->Reload();
     EXPECT_EQ(keeper->text(), kGood);
@@ -195,8 +195,9 @@ TEST_F(PolicyKeeperTest, EffectsAndExplanations) {
   const auto candidate = keeper->Check(R"({"grants":[]})");
   ASSERT_TRUE(candidate);
   EXPECT_EQ(keeper->Effects(*candidate),
-            (std::vector<std::string>{"laptop; loses 1: desk", "desk; loses 1: laptop"}));
-  EXPECT_EQ(keeper->Effects(*candidate, 1).back(), "and 1 more nodes");
+            (std::vector<std::string>{"laptop, desk:", "  loses 2 peers: laptop, desk",
+                                      "  no longer lets in everything from everybody"}));
+  EXPECT_EQ(keeper->Effects(*candidate, 0).back(), "and 2 more nodes");
   ASSERT_TRUE(Set(R"({"tagOwners":{"tag:db":[]},"acls":[{"src":["alice@"],"dst":["laptop-ip:22"]},
 {"src":["tag:db"],"dst":["*:80"]}],"hosts":{"laptop-ip":"100.64.0.1"}})"));
   const auto yes = keeper->Explain("desk", "laptop", 22);
@@ -208,7 +209,78 @@ TEST_F(PolicyKeeperTest, EffectsAndExplanations) {
   EXPECT_EQ(no->at(0), "denied");
   EXPECT_EQ(no->at(1), "  not:    acls[0] (line 1): only for ports 22");
   EXPECT_EQ(no->at(2), "  not:    acls[1] (line 2): the source is not among tag:db");
+  EXPECT_EQ(no->at(3), "  ssh:    refused");
   EXPECT_FALSE(keeper->Explain("nobody", "laptop", 0));
+}
+
+TEST_F(PolicyKeeperTest, EffectsNameRulesAndSettings) {
+  ASSERT_TRUE(Start({.database = true}));
+  Join(1, "laptop");
+  ASSERT_TRUE(Set(R"({"acls":[{"src":["alice@"],"dst":["alice@:22,80-90"]}],
+"ssh":[{"action":"accept","src":["alice@"],"dst":["autogroup:self"],"users":["root"]}]})"));
+  const auto effects = [&](const std::string& text) {
+    const auto candidate = keeper->Check(text);
+    EXPECT_TRUE(candidate) << candidate.error().text();
+    std::string out;
+    if (candidate) {
+      for (const auto& line : keeper->Effects(*candidate)) out += line + "\n";
+    }
+    return out;
+  };
+  EXPECT_EQ(effects(keeper->text()), "");
+  EXPECT_EQ(effects(R"({"acls":[{"src":["alice@"],"dst":["alice@:22"],"proto":"udp"}],
+"nodeAttrs":[{"target":["*"],"attr":["a:b"]}],"disableIPv4":true,
+"extraDNSRecords":[{"Name":"a.example","Value":"100.64.0.1"}],"derpMap":{"Regions":{"9":null}}})"),
+            "laptop:\n"
+            "  no longer lets in 22,80-90 from 100.64.0.1,fd7a:115c:a1e0::1\n"
+            "  now lets in 22 (protocol 17) from 100.64.0.1,fd7a:115c:a1e0::1\n"
+            "  now has a:b\n"
+            "  now has disable-ipv4\n"
+            "  other SSH rules\n"
+            "all nodes: other relays (derpMap)\n"
+            "all nodes: other DNS records (extraDNSRecords)\n");
+}
+
+TEST_F(PolicyKeeperTest, RemarksNameWhatIsDifferentHere) {
+  ASSERT_TRUE(Start({.database = true}));
+  const auto candidate = keeper->Check(R"({"tagOwners":{"tag:db":[]},
+"postures":{"posture:p":["custom:tier == 'gold'","node:os == 'linux'"]},
+"nodeAttrs":[{"target":["*"],"attr":["funnel","x:y"]},{"target":["tag:db"],"attr":["funnel","https"]}],
+"acls":[{"src":["*"],"dst":["svc:web:443"]}]})");
+  ASSERT_TRUE(candidate) << candidate.error().text();
+  EXPECT_EQ(
+      PolicyKeeper::Remarks(*candidate),
+      (std::vector<std::string>{"nodeAttrs: funnel is not served here and is withheld",
+                                "nodeAttrs: https is not served here and is withheld",
+                                "services are not served here: svc:web leads nowhere",
+                                "posture:p: custom:tier is not known here, as if it was not set"}));
+}
+
+TEST_F(PolicyKeeperTest, ExplanationsOfSshAndCapabilities) {
+  ASSERT_TRUE(Start({.database = true}));
+  Join(1, "laptop");
+  Join(2, "desk");
+  ASSERT_TRUE(Set(R"({"tagOwners":{"tag:db":[]},
+"postures":{"posture:new":["node:tsVersion >= '99'"]},
+"grants":[{"src":["alice@"],"dst":["alice@"],"app":{"example.com/x":[{"a":1}]}},
+{"src":["alice@"],"dst":["alice@"],"ip":["22"],"srcPosture":["posture:new"]}],
+"ssh":[{"action":"check","checkPeriod":"1h","src":["alice@"],"dst":["autogroup:self"],"users":["root","ubuntu"]},
+{"action":"accept","src":["alice@"],"dst":["tag:db"],"users":["root"]}]})"));
+  const auto lines = keeper->Explain("laptop", "desk", 22);
+  ASSERT_TRUE(lines) << lines.error().message;
+  EXPECT_EQ(*lines,
+            (std::vector<std::string>{
+                "denied", "  grants: grants[0] (line 3): capabilities example.com/x [{\"a\":1}]",
+                "  not:    grants[1] (line 4): the source does not meet posture:new",
+                "  ssh:    ssh[0] (line 5): held until it is approved, which counts for "
+                "1h0m0s, as root, ubuntu"}));
+  ASSERT_TRUE(Set(R"({"tagOwners":{"tag:db":[]},"grants":[],
+"ssh":[{"action":"accept","src":["alice@"],"dst":["tag:db"],"users":["root"]}]})"));
+  const auto refused = keeper->Explain("laptop", "desk", 0);
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(*refused, (std::vector<std::string>{
+                          "denied", "  ssh:    refused",
+                          "  not:    ssh[0] (line 2): the destination is not among tag:db"}));
 }
 
 TEST_F(PolicyKeeperTest, OperatorsAskByTheirApi) {

@@ -230,7 +230,14 @@ class Ssh(WithPolicy):
         self.assertIn("in\n", process.log.read_text())
         self.assertEqual(self.ssh(self.a).stdout, "in\n", "remembered for checkPeriod")
 
-    def test_04_rejected(self):
+    def test_04_remembered_by_the_next_server(self):
+        self.server.stop()
+        self.server.start()
+        wait_until("a and s are back", lambda: all(
+            self.server.node(name)["online"] for name in ("a", "s")), 60)
+        wait_until("a gets in", lambda: self.ssh(self.a).stdout == "in\n")
+
+    def test_05_rejected(self):
         rules = self.rules("check")
         rules["ssh"][0]["checkPeriod"] = "always"
         self.set_policy(rules)
@@ -238,6 +245,73 @@ class Ssh(WithPolicy):
         self.server.cli("auth", "reject", "--auth-id", url.rsplit("/", 1)[1])
         self.assertNotEqual(process.wait(30), 0)
         self.assertNotIn("in\n", process.log.read_text())
+
+
+class Settings(WithPolicy):
+    """What a policy says beside access: relays, DNS records, addresses. From a file."""
+
+    versions = (NEW,)
+    base = {"tagOwners": {"tag:six": ["alice@"]},
+            "nodeAttrs": [{"target": ["tag:six"], "attr": ["x:y"], "ipPool": ["100.99.0.0/24"]}]}
+
+    @classmethod
+    def build(cls):
+        host = cls.lab.host("srv")
+        cls.config = f"policy.mode = \"file\"\npolicy.path = \"{host.dir}/policy.hujson\"\n"
+        cls.start_server(cls.base)
+        cls.a = cls.join("a", "alice")
+        cls.s = cls.join("s", "alice", tags="tag:six")
+
+    def netmap(self, client):
+        return json.loads(client.cli("debug", "netmap").stdout)
+
+    def change(self, more):
+        self.write_policy({**self.base, **more})
+        self.server.process.send_signal(signal.SIGHUP)
+
+    def health(self):
+        return self.server.host.run("curl", "-s", "http://127.0.0.1:8080/health").stdout
+
+    def test_01_addresses_from_the_pool(self):
+        self.assertEqual(self.s.ip(), "100.99.0.1")
+        self.assertTrue(self.a.ip().startswith("100.64."))
+
+    def test_02_records_reach_open_streams(self):
+        self.change({"extraDNSRecords": [{"Name": "wiki.corp.example", "Value": "100.99.0.1"}]})
+        wait_until("a knows the record", lambda: "wiki.corp.example" in json.dumps(
+            self.netmap(self.a)["DNS"]))
+
+    def test_03_relays_reach_open_streams(self):
+        self.change({"derpMap": {"Regions": {"77": {
+            "RegionID": 77, "RegionCode": "corp", "RegionName": "Corp", "Nodes": [
+                {"Name": "77a", "RegionID": 77, "HostName": "192.0.2.77"}]}}}})
+        wait_until("a knows the relay", lambda: "77" in json.loads(
+            self.a.cli("debug", "derp-map").stdout)["Regions"])
+        self.change({})
+        wait_until("a has forgotten it", lambda: "77" not in json.loads(
+            self.a.cli("debug", "derp-map").stdout)["Regions"])
+
+    def test_04_without_ipv4(self):
+        def families(client, name):
+            return ["." in ip for ip in client.peers()[name]["TailscaleIPs"]]
+        self.change({"nodeAttrs": [{"target": ["tag:six"], "attr": ["disable-ipv4"]}]})
+        wait_until("a knows no IPv4 address of s", lambda: families(self.a, "s") == [False])
+        wait_until("s has none", lambda: self.s.cli("ip", "-4", check=False).returncode != 0)
+        self.assertEqual(families(self.s, "a"), [False])
+        self.a.ping(self.s.ip(6), "direct")
+        self.change({})
+        wait_until("a knows it again", lambda: True in families(self.a, "s"))
+
+    def test_05_a_bad_file_changes_nothing_and_is_reported(self):
+        before = self.server.cli("policy", "get").stdout
+        self.policy_file.write_text('{\n  "acls": [{"src": ["tag:nobody"], "dst": ["*:*"]}]\n}\n')
+        self.server.process.send_signal(signal.SIGHUP)
+        wait_until("/health says so", lambda: "line 2, column 21" in self.health())
+        self.assertEqual(self.server.cli("policy", "get").stdout, before)
+        self.assertIn("the policy of before stays in force", self.server.log_text())
+        # Without a signal a changed file is noticed as well.
+        self.write_policy(self.base)
+        wait_until("/health is content", lambda: "column" not in self.health(), 30)
 
 
 class Routers(WithPolicy):

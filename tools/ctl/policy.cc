@@ -48,7 +48,7 @@ Result<Value> Check(Session& session, const std::string& text) {
 
 std::string Changes(const Value& checked) {
   const std::string effects = Lines(checked["effects"]);
-  std::string out = effects.empty() ? "No node gains or loses a peer." : effects;
+  std::string out = effects.empty() ? "Nothing changes for the nodes of now." : effects;
   if (const std::string remarks = Lines(checked["remarks"]); !remarks.empty()) {
     out += "\n" + remarks;
   }
@@ -106,8 +106,10 @@ void AddSet(Tree& tree, CLI::App& policy) {
       {.name = "set",
        .aliases = {"put", "update"},
        .summary = "put another policy in force",
-       .details = "Shows first which nodes gain and lose peers, and asks. A policy that is wrong, "
-                  "or whose own tests fail, changes nothing. Needs policy.mode = \"database\".",
+       .details =
+           "Shows first which nodes gain and lose peers and what else may come in, and asks. A "
+           "policy that is wrong, "
+           "or whose own tests fail, changes nothing. Needs policy.mode = \"database\".",
        .examples = {{"policy set -f policy.hujson", "From a file."},
                     {"policy set --version 3 --yes",
                      "Back to an older version, without a question."}}},
@@ -149,12 +151,13 @@ void AddChecks(Tree& tree, CLI::App& policy) {
        .examples = {{"policy check -f policy.hujson", "Before it is set."}}},
       [check](Session& session) { return check(session, false); });
   AddFile(tree, *command, *file);
-  command = tree.Command(policy,
-                         {.name = "diff",
-                          .aliases = {},
-                          .summary = "show what a policy would change",
-                          .details = "Which nodes would gain and lose peers."},
-                         [check](Session& session) { return check(session, true); });
+  command = tree.Command(
+      policy,
+      {.name = "diff",
+       .aliases = {},
+       .summary = "show what a policy would change",
+       .details = "Which nodes would gain and lose peers, and which rules they would get."},
+      [check](Session& session) { return check(session, true); });
   AddFile(tree, *command, *file);
   tree.Command(policy,
                {.name = "test",

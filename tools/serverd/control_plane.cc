@@ -113,8 +113,7 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
                      [this](std::string_view probe, const core::MachinePublic& machine) {
                        return prober_.OnAnswer(probe, machine);
                      }}),
-      derp_(loop, DerpSourcesOf(config_),
-            [this](const control::DerpMap& map) { maps_.SetDerp(map); }),
+      derp_(loop, DerpSourcesOf(config_), [this](const control::DerpMap&) { TellDerp(); }),
       clients_(loop, pool_, machines_, ControlLimitsOf(config_)),
       api_(loop, registry_, registration_, *parts_.store,
            {.problems =
@@ -188,7 +187,7 @@ core::Result<> ControlPlane::Load() {
   registry_.AddListener(membership_);
   registry_.AddListener(policy_first_);
   membership_.Load();
-  maps_.SetDns(DnsSettingsOf(config_));
+  TellDns();
   PublishDerp();
   derp_.Start();
   if (auto started = StartPolicy(); !started) return started;
@@ -209,13 +208,21 @@ control::RegistryOptions ControlPlane::RegistryOptions() {
   options.may_own_tag = [this](control::UserId user, std::string_view tag) {
     return policy_.MayOwnTag(user, tag);
   };
+  options.address_pools = [this](control::UserId user, std::span<const std::string> tags) {
+    return policy_.AddressPools(user, tags);
+  };
   options.tag_exists = [this](std::string_view tag) { return policy_.TagExists(tag); };
   return options;
 }
 
 core::Result<> ControlPlane::StartPolicy() {
   return config_.Blame({"policy.path", "policy.mode"},
-                       policy_.Start({.changed = [this] { policy_relay_.PolicyChanged(); },
+                       policy_.Start({.changed =
+                                          [this] {
+                                            policy_relay_.PolicyChanged();
+                                            TellDns();
+                                            TellDerp();
+                                          },
                                       .problem =
                                           [this](std::string problem) {
                                             parts_.health->Set("policy",
@@ -310,6 +317,27 @@ void ControlPlane::PublishDerp() {
   std::optional<control::EmbeddedRegion> embedded;
   if (config_.derp.enabled) embedded = EmbeddedRegionOf(config_, certificate_.pin());
   derp_.SetEmbedded(std::move(embedded));
+}
+
+void ControlPlane::TellDns() {
+  control::DnsSettings dns = DnsSettingsOf(config_);
+  policy_.ApplyTo(dns);
+  maps_.SetDns(dns);
+}
+
+void ControlPlane::TellDerp() {
+  control::DerpMap map = derp_.map();
+  const bool applied = policy_.ApplyTo(map);
+  // Clients keep scores until they are told others.
+  derp_scores_told_ = derp_scores_told_ || map.region_scores;
+  if (derp_scores_told_ && !map.region_scores) map.region_scores.emplace();
+  const std::string_view problem =
+      applied ? "" : "the policy's derpMap leaves no region: the server's own stay in use";
+  if (parts_.health->Set("derpMap", HealthBoard::Severity::kWarning, std::string(problem)) &&
+      !problem.empty()) {
+    LogWarn("policy", problem);
+  }
+  maps_.SetDerp(std::move(map));
 }
 
 void ControlPlane::Watch() {
@@ -420,7 +448,7 @@ void ControlPlane::Reload(Config config) {
   config_.dns.nameservers_split = config.dns.nameservers_split;
   config_.dns.search_domains = config.dns.search_domains;
   config_.dns.extra_records = config.dns.extra_records;
-  maps_.SetDns(DnsSettingsOf(config_));
+  TellDns();
   if (certificate_.Refresh(loop_.Wall())) parts_.use_certificate(certificate_.context());
   PublishDerp();
   derp_.Reload();

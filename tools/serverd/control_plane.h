@@ -88,6 +88,9 @@ class ControlPlane {
   void Backup(control::AdminRespond respond);
   void OnHostSeen(std::string_view host);
   void PublishDerp();
+  // To all clients: the settings of the configuration and what the policy adds.
+  void TellDns();
+  void TellDerp();
   // Once in a while: the certificate's files, nodes without a relay.
   void Watch();
   void WatchRelayUse();
@@ -121,6 +124,7 @@ class ControlPlane {
   } policy_first_{*this};
   // Online nodes of our region without a relay connection: since when.
   std::unordered_map<control::NodeId, core::Instant> without_relay_;
+  bool derp_scores_told_ = false;
   core::engine::TimerId watch_timer_;
 };
 

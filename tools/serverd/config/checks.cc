@@ -12,20 +12,12 @@
 namespace ringscale::serverd {
 namespace {
 
-constexpr std::size_t kMaxDomain = 253;
 constexpr std::size_t kMaxLabel = 63;
 constexpr std::string_view kHttp = "http://";
 constexpr std::string_view kHttps = "https://";
 
 bool IsAlphanumeric(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-bool IsLabel(std::string_view label) {
-  if (label.empty() || label.size() > kMaxLabel) return false;
-  if (label.front() == '-' || label.back() == '-') return false;
-  return std::ranges::all_of(label,
-                             [](char c) { return IsAlphanumeric(c) || c == '-' || c == '_'; });
 }
 
 std::string Lower(std::string_view text) {
@@ -99,17 +91,6 @@ bool Within(const std::optional<core::IpPrefix>& prefix, std::string_view range)
 
 bool IsNotEmpty(std::string_view text) {
   return !text.empty();
-}
-
-bool IsDomainName(std::string_view text) {
-  if (text.ends_with('.')) text.remove_suffix(1);
-  if (text.empty() || text.size() > kMaxDomain) return false;
-  for (;;) {
-    const auto dot = text.find('.');
-    if (!IsLabel(text.substr(0, dot))) return false;
-    if (dot == std::string_view::npos) return true;
-    text.remove_prefix(dot + 1);
-  }
 }
 
 bool IsDomainNameOrEmpty(std::string_view text) {

@@ -6,12 +6,13 @@
 #include <string>
 #include <string_view>
 
+#include "control/dns/dns_settings.h"
 #include "tools/serverd/config.h"
 
 namespace ringscale::serverd {
 
 bool IsNotEmpty(std::string_view text);
-bool IsDomainName(std::string_view text);  // a trailing dot is allowed
+using control::IsDomainName;
 bool IsDomainNameOrEmpty(std::string_view text);
 bool IsHostOrEmpty(std::string_view text);       // domain name or bare IP address
 bool IsServerUrlOrEmpty(std::string_view text);  // scheme, host, port; no more
