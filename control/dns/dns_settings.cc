@@ -89,9 +89,10 @@ core::Result<> CheckDnsRecord(const DnsRecord& record) {
     return core::Fail(core::ErrorCode::kInvalid, "\"" + record.name + "\" is not a domain name");
   }
   if (!ip || !type_fits) {
-    return core::Fail(core::ErrorCode::kInvalid, record.name +
-                                               " must be of type A with an IPv4 address or of "
-                                               "type AAAA with an IPv6 address");
+    return core::Fail(core::ErrorCode::kInvalid,
+                      record.name +
+                          " must be of type A with an IPv4 address or of "
+                          "type AAAA with an IPv6 address");
   }
   return {};
 }

@@ -189,9 +189,8 @@ void Engine::Touch(ClassId id, Affected& affected) {
 void Engine::TouchRecorders(const PolicyNode& node, Affected& affected) {
   if (!node.tagged()) return;
   for (const auto& rule : program_->ssh()) {
-    if (std::ranges::none_of(rule.rule->recorders, [&](const Alias& tag) {
-          return program_->AliasMatches(tag, node);
-        })) {
+    if (std::ranges::none_of(rule.rule->recorders,
+                             [&](const Alias& tag) { return program_->AliasMatches(tag, node); })) {
       continue;
     }
     ssh_texts_.erase(&rule);
