@@ -8,12 +8,15 @@
 
 #include "bench/lib/process_stats.h"
 #include "bench/lib/relay_bench.h"
+#include "bench/lib/relay_map.h"
 
 namespace ringscale::bench {
 namespace {
 
 struct Arguments {
   std::vector<std::string> urls;
+  std::string map;
+  std::string region;
   std::vector<std::string> names;
   std::vector<int> pids;
   std::string server_name;
@@ -23,10 +26,14 @@ struct Arguments {
   double settle = 10;
   double latency_megabits = 50;
   bool no_realtime = false;
-  bool keep = false;
+  std::size_t receivers = 1;
+  std::size_t slow_pairs = 1;
   std::vector<double> rates = {0};
+  double first_rate = 50;
+  std::vector<std::string> files;
   RelayBenchOptions bench;
   ThroughputOptions throughput;
+  OverloadOptions overload;
   ConnectOptions connect;
   StormOptions storm;
   StunOptions stun;
@@ -40,31 +47,52 @@ core::Duration FromSeconds(double seconds) {
   return core::Nanos(static_cast<std::int64_t>(seconds * 1e9));
 }
 
-core::Result<> FindTargets(Arguments& arguments) {
-  if (!arguments.names.empty() && arguments.names.size() != arguments.urls.size()) {
-    return core::Fail(core::ErrorCode::kInvalid, "--name: one for each --url, or none");
+core::Result<std::vector<RelayTarget>> GivenTargets(const Arguments& arguments) {
+  if (!arguments.map.empty()) {
+    const auto json = ReadMap(arguments.map);
+    if (!json) return core::Fail(json.error().code, json.error().message);
+    return TargetsOfMap(*json, arguments.region);
   }
-  if (!arguments.pids.empty() && arguments.pids.size() != arguments.urls.size()) {
-    return core::Fail(core::ErrorCode::kInvalid, "--pid: one for each --url, or none");
-  }
-  for (std::size_t i = 0; i < arguments.urls.size(); ++i) {
-    auto target = ParseRelayUrl(arguments.urls[i]);
+  std::vector<RelayTarget> targets;
+  for (const std::string& url : arguments.urls) {
+    auto target = ParseRelayUrl(url);
     if (!target) return core::Forward(target);
-    if (!arguments.names.empty()) target->name = arguments.names[i];
-    if (!arguments.server_name.empty()) target->server_name = arguments.server_name;
-    if (!arguments.pids.empty()) {
-      target->pid = arguments.pids[i];
-    } else if (target->address.ip.is_loopback()) {
-      target->pid = FindListener(target->address.port);
-    }
-    arguments.bench.targets.push_back(std::move(*target));
+    targets.push_back(std::move(*target));
   }
+  return targets;
+}
+
+core::Result<> FindTargets(Arguments& arguments) {
+  auto targets = GivenTargets(arguments);
+  if (!targets) return core::Forward(targets);
+  if (targets->empty()) return core::Fail(core::ErrorCode::kInvalid, "needs --url or --map");
+  const auto one_each = [&](std::size_t count) { return count == 0 || count == targets->size(); };
+  if (!one_each(arguments.names.size())) {
+    return core::Fail(core::ErrorCode::kInvalid, "--name: one for each relay, or none");
+  }
+  if (!one_each(arguments.pids.size())) {
+    return core::Fail(core::ErrorCode::kInvalid, "--pid: one for each relay, or none");
+  }
+  for (std::size_t i = 0; i < targets->size(); ++i) {
+    RelayTarget& target = (*targets)[i];
+    if (!arguments.names.empty()) target.name = arguments.names[i];
+    if (!arguments.server_name.empty()) target.server_name = arguments.server_name;
+    if (!arguments.pids.empty()) {
+      target.pid = arguments.pids[i];
+    } else if (target.address.ip.is_loopback()) {
+      target.pid = FindListener(target.address.port);
+    }
+  }
+  arguments.bench.targets = std::move(*targets);
   return {};
 }
 
 void AddCommon(CLI::App& relay, Arguments& a) {
-  relay.add_option("--url", a.urls, "derp://HOST:PORT (plain) or derps://HOST[:PORT] (TLS)")
-      ->required();
+  auto* url =
+      relay.add_option("--url", a.urls, "derp://HOST:PORT (plain) or derps://HOST[:PORT] (TLS)");
+  relay.add_option("--map", a.map, "the relays of a DERP map (JSON): a file or an http(s) URL")
+      ->excludes(url);
+  relay.add_option("--region", a.region, "id or code of the map's region");
   relay.add_option("--name", a.names, "what to call each relay in tables and plots");
   relay.add_option("--pid", a.pids, "the server's process (default: who listens on the port here)");
   relay.add_option("--server-name", a.server_name, "SNI, when it is not the host of the URL");
@@ -77,34 +105,86 @@ void AddCommon(CLI::App& relay, Arguments& a) {
   relay.add_option("--report", a.bench.report, "write a page with plots to this file");
 }
 
+void AddRates(CLI::App& command, Arguments& a) {
+  command
+      .add_option("--rate", a.rates,
+                  "Mbit/s offered, all pairs together; several: one run each; 0: as fast as "
+                  "possible")
+      ->capture_default_str();
+}
+
+// What every mode with pairs of clients takes.
+void AddPairs(CLI::App& command, Arguments& a) {
+  ThroughputOptions& options = a.throughput;
+  command.add_option("--pairs", options.pairs, "pairs of clients")->capture_default_str();
+  command.add_option("--size", options.packet_bytes, "bytes a packet")
+      ->check(CLI::Range(20, 65536))
+      ->capture_default_str();
+  command.add_option("--coalesce", options.coalesce, "packets a write")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command.add_option("--threads", options.threads, "threads of the generator")
+      ->capture_default_str();
+  command.add_option("--cipher", options.cipher_suites, "TLS 1.3 cipher suite")
+      ->capture_default_str();
+  command.add_option("--seconds", a.seconds, "measured time of a run")->capture_default_str();
+  command.add_option("--warm-up", a.warm_up, "seconds before that")->capture_default_str();
+}
+
 CLI::App* AddThroughput(CLI::App& relay, Arguments& a) {
   auto* command = relay.add_subcommand(
       "throughput", "Pairs of clients, every packet's order and content checked.");
-  ThroughputOptions& options = a.throughput;
-  command->add_option("--pairs", options.pairs, "pairs of clients")->capture_default_str();
-  command->add_option("--receivers", options.receivers,
-                      "the pairs share that many receivers (default: one each)");
-  command->add_option("--size", options.packet_bytes, "bytes a packet")
-      ->check(CLI::Range(20, 65536))
+  AddPairs(*command, a);
+  AddRates(*command, a);
+  return command;
+}
+
+CLI::App* AddFanIn(CLI::App& relay, Arguments& a) {
+  auto* command = relay.add_subcommand("fan-in", "Many senders to one receiver, or to few.");
+  AddPairs(*command, a);
+  AddRates(*command, a);
+  command->add_option("--receivers", a.receivers, "how many share the senders")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  return command;
+}
+
+CLI::App* AddSlow(CLI::App& relay, Arguments& a) {
+  auto* command = relay.add_subcommand(
+      "slow",
+      "Pairs of clients beside receivers that read slowly; what these get is checked, too.");
+  AddPairs(*command, a);
+  AddRates(*command, a);
+  command->add_option("--slow", a.slow_pairs, "pairs whose receiver reads slowly")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command
-      ->add_option("--rate", a.rates,
-                   "Mbit/s offered, all pairs together; several: one run each; 0: as fast as "
-                   "possible")
+      ->add_option("--slow-bytes", a.throughput.slow_bytes_per_second,
+                   "bytes a second each of these reads")
       ->capture_default_str();
-  command->add_option("--coalesce", options.coalesce, "packets a write")
-      ->check(CLI::Range(1, 1024))
+  return command;
+}
+
+CLI::App* AddMesh(CLI::App& relay, Arguments& a) {
+  auto* command = relay.add_subcommand(
+      "mesh", "Senders on one relay, receivers on the next of the same region.");
+  AddPairs(*command, a);
+  AddRates(*command, a);
+  return command;
+}
+
+CLI::App* AddOverload(CLI::App& relay, Arguments& a) {
+  auto* command = relay.add_subcommand(
+      "overload",
+      "Finds what a relay carries and offers a multiple of it. The relay needs less CPU than the "
+      "generator.");
+  AddPairs(*command, a);
+  command->add_option("--first-rate", a.first_rate, "Mbit/s to begin with")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--slow", options.slow_pairs,
-                      "further pairs whose receivers read slowly; checked, not counted");
-  command->add_option("--slow-bytes", options.slow_bytes_per_second, "bytes a second these read")
+  command->add_option("--times", a.overload.times, "of what it carries")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--threads", options.threads, "threads of the generator")
-      ->capture_default_str();
-  command->add_option("--cipher", options.cipher_suites, "TLS 1.3 cipher suite")
-      ->capture_default_str();
-  command->add_option("--seconds", a.seconds, "measured time of a run")->capture_default_str();
-  command->add_option("--warm-up", a.warm_up, "seconds before that")->capture_default_str();
   return command;
 }
 
@@ -136,19 +216,30 @@ CLI::App* AddConnect(CLI::App& relay, Arguments& a) {
   return command;
 }
 
+void AddClients(CLI::App& command, Arguments& a) {
+  AddLatencyOptions(command, a);
+  command.add_option("--clients", a.storm.logins.total, "how many")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--in-flight", a.storm.logins.in_flight, "logins under way at once")
+      ->capture_default_str();
+  command.add_option("--settle", a.settle, "seconds before memory is looked at")
+      ->capture_default_str();
+  command.add_option("--nice", a.storm.logins.nice, "of the thread that logs in")
+      ->check(CLI::Range(0, 19))
+      ->capture_default_str();
+}
+
 CLI::App* AddStorm(CLI::App& relay, Arguments& a) {
   auto* command = relay.add_subcommand(
       "storm", "Many clients log in and stay, are all cut off and come back; memory afterwards.");
-  AddLatencyOptions(*command, a);
-  command->add_option("--clients", a.storm.logins.total, "how many")->capture_default_str();
-  command->add_option("--in-flight", a.storm.logins.in_flight, "logins under way at once")
-      ->capture_default_str();
-  command->add_option("--settle", a.settle, "seconds before memory is looked at")
-      ->capture_default_str();
-  command->add_option("--nice", a.storm.logins.nice, "of the thread that logs in")
-      ->check(CLI::Range(0, 19))
-      ->capture_default_str();
-  command->add_flag("--keep", a.keep, "do not cut them off: the memory of idle clients");
+  AddClients(*command, a);
+  return command;
+}
+
+CLI::App* AddIdle(CLI::App& relay, Arguments& a) {
+  auto* command = relay.add_subcommand("idle", "Many clients log in and stay: the memory of each.");
+  AddClients(*command, a);
   return command;
 }
 
@@ -189,11 +280,18 @@ CLI::App* AddTcp(CLI::App& relay, Arguments& a) {
 
 CLI::App* AddStun(CLI::App& relay, Arguments& a) {
   auto* command = relay.add_subcommand("stun", "Binding requests, as many as are answered.");
-  command->add_option("--port", a.stun.port, "UDP port")->capture_default_str();
+  command->add_option("--port", a.stun.port, "UDP port (default: the map's, else 3478)");
   command->add_option("--in-flight", a.stun.under_way, "requests under way at once")
       ->check(CLI::Range(64, 65536))
       ->capture_default_str();
   command->add_option("--seconds", a.seconds, "measured time")->capture_default_str();
+  return command;
+}
+
+CLI::App* AddShow(CLI::App& relay, Arguments& a) {
+  auto* command = relay.add_subcommand(
+      "show", "Runs that were kept with --json, side by side: a table, and a page with --report.");
+  command->add_option("files", a.files, "what --json printed")->required();
   return command;
 }
 
@@ -211,14 +309,21 @@ std::function<core::Result<>()> AddRelayCommand(CLI::App& app, std::string comma
   relay->require_subcommand(1);
   AddCommon(*relay, a);
   auto* throughput = AddThroughput(*relay, a);
+  auto* fan_in = AddFanIn(*relay, a);
+  auto* slow = AddSlow(*relay, a);
+  auto* mesh = AddMesh(*relay, a);
+  auto* overload = AddOverload(*relay, a);
   auto* latency = AddLatency(*relay, a);
   auto* connect = AddConnect(*relay, a);
   auto* storm = AddStorm(*relay, a);
+  auto* idle = AddIdle(*relay, a);
   auto* stun = AddStun(*relay, a);
   auto* tcp = AddTcp(*relay, a);
+  auto* show = AddShow(*relay, a);
 
   return [=]() -> core::Result<> {
     Arguments& given = *arguments;
+    if (*show) return ShowRelayRuns(given.bench, given.files);
     if (auto found = FindTargets(given); !found) return found;
     given.bench.wait_quiet = FromSeconds(given.wait_quiet);
     given.throughput.duration = FromSeconds(given.seconds);
@@ -226,7 +331,7 @@ std::function<core::Result<>()> AddRelayCommand(CLI::App& app, std::string comma
     given.connect.phase = FromSeconds(given.seconds);
     given.connect.with_logins = connect->parsed();
     given.storm.settle = FromSeconds(given.settle);
-    given.storm.drop = !given.keep;
+    given.storm.drop = storm->parsed();
     given.stun.duration = FromSeconds(given.seconds);
     given.tcp.duration = FromSeconds(given.seconds);
     given.tcp.warm_up = FromSeconds(given.warm_up);
@@ -237,9 +342,20 @@ std::function<core::Result<>()> AddRelayCommand(CLI::App& app, std::string comma
       options->bits_per_second = given.latency_megabits * 1e6;
       options->realtime = !given.no_realtime;
     }
-    if (*throughput) return RunRelayThroughput(given.bench, given.throughput, given.rates);
+    if (*fan_in) given.throughput.receivers = given.receivers;
+    if (*slow) given.throughput.slow_pairs = given.slow_pairs;
+    for (const auto* pairs : {throughput, fan_in, slow}) {
+      if (!*pairs) continue;
+      return RunRelayThroughput(given.bench, pairs->get_name(), given.throughput, given.rates);
+    }
+    if (*mesh) return RunRelayMesh(given.bench, given.throughput, given.rates);
+    if (*overload) {
+      given.overload.throughput = given.throughput;
+      given.overload.first_bits = given.first_rate * 1e6;
+      return RunRelayOverload(given.bench, given.overload);
+    }
     if (*latency || *connect) return RunRelayConnect(given.bench, given.connect);
-    if (*storm) return RunRelayStorm(given.bench, given.storm);
+    if (*storm || *idle) return RunRelayStorm(given.bench, given.storm);
     if (*stun) return RunRelayStun(given.bench, given.stun);
     if (*tcp) return RunRelayTcp(given.bench, given.tcp, given.flows);
     return {};

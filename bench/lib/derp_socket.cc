@@ -48,6 +48,10 @@ core::Result<std::unique_ptr<DerpSocket>> DerpSocket::Connect(
     if (!sent) return core::Fail(sent.error().code, sent.error().message);
     if (*status == DerpLogin::Status::kDone) break;
     const ssize_t got = ::recv(fd.get(), buffer, sizeof(buffer), 0);
+    if (got < 0 && errno == EINTR) {
+      bytes = {};
+      continue;
+    }
     if (got < 0) return core::FailErrno("logging in to " + target.address.text(), errno);
     if (got == 0) {
       return core::Fail(core::ErrorCode::kClosed,

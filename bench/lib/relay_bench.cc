@@ -5,9 +5,11 @@
 
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "bench/lib/machine_load.h"
+#include "bench/lib/relay_figures.h"
 #include "bench/lib/relay_report.h"
 
 namespace ringscale::bench {
@@ -28,13 +30,15 @@ class Progress {
   bool wanted_;
 };
 
+// The report of one call and what of it has been printed.
 class Run {
  public:
   explicit Run(const RelayBenchOptions& options) : options_(options) {
     report_.command = options.command;
   }
 
-  // Every target once a round; `measure` adds to the report and returns the row.
+  // Every target once a round: measure(target, progress) measures it and adds to
+  // report().
   template <class Measure>
   core::Result<> Each(Measure&& measure) {
     for (unsigned round = 0; round < options_.rounds; ++round) {
@@ -45,22 +49,19 @@ class Run {
           WaitForQuietMachine(options_.wait_quiet);
         }
         const auto say = [&](const std::string& text) { progress.Say(target.name + ": " + text); };
-        core::Result<std::string> row = measure(report_, target, say);
-        if (!row) return core::Forward(row);
+        const core::Result<> measured = measure(target, say);
+        if (!measured) return measured;
         progress.Say({});
-        Print(*row);
+        PrintNew();
       }
     }
     return {};
   }
 
-  void Print(const std::string& text) const {
-    if (options_.json) return;
-    std::fputs(text.c_str(), stdout);
-    std::fflush(stdout);
-  }
+  RelayReport& report() { return report_; }
 
   core::Result<> Finish() {
+    PrintNew();
     if (options_.json) fmt::print("{}\n", ToJson(report_));
     if (options_.report.empty()) return {};
     std::ofstream file(options_.report);
@@ -71,75 +72,120 @@ class Run {
   }
 
  private:
+  void PrintNew() {
+    for (; !options_.json && printed_ < report_.records.size(); ++printed_) {
+      const Record& record = report_.records[printed_];
+      if (record.mode != head_of_) {
+        fmt::print("{}{}", head_of_.empty() ? "" : "\n", TableHead(record));
+      }
+      head_of_ = record.mode;
+      fmt::print("{}", TableRow(record));
+    }
+    std::fflush(stdout);
+  }
+
   const RelayBenchOptions& options_;
   RelayReport report_;
+  std::size_t printed_ = 0;
+  std::string head_of_;  // the mode whose table is being printed
 };
+
+// One measurement of each target, reported by `add`.
+template <class Measure, class Add>
+core::Result<> RunEach(const RelayBenchOptions& options, Measure&& measure, Add&& add) {
+  Run run(options);
+  auto done = run.Each([&](const RelayTarget& target, const ProgressFn& say) -> core::Result<> {
+    auto result = measure(target, say);
+    if (!result) return core::Forward(result);
+    add(run.report(), target.name, *result);
+    return {};
+  });
+  if (!done) return done;
+  return run.Finish();
+}
 
 }  // namespace
 
-core::Result<> RunRelayThroughput(const RelayBenchOptions& options,
+core::Result<> RunRelayThroughput(const RelayBenchOptions& options, const std::string& mode,
                                   const ThroughputOptions& throughput,
                                   const std::vector<double>& megabits) {
   Run run(options);
-  run.Print(ThroughputHead());
   for (const double rate : megabits) {
-    auto done = run.Each([&](RelayReport& report, const RelayTarget& target,
-                             const ProgressFn& progress) -> core::Result<std::string> {
-      ThroughputOptions one = throughput;
-      one.bits_per_second = rate * 1e6;
-      auto result = MeasureThroughput(target, one, progress);
+    ThroughputOptions one = throughput;
+    one.bits_per_second = rate * 1e6;
+    auto done = run.Each([&](const RelayTarget& target, const ProgressFn& say) -> core::Result<> {
+      auto result = MeasureThroughput(target, one, say);
       if (!result) return core::Forward(result);
-      report.throughput.push_back(
-          {.relay = target.name, .wanted_bits = one.bits_per_second, .result = std::move(*result)});
-      return TableRow(report.throughput.back());
+      AddThroughput(run.report(), mode, target.name, *result);
+      return {};
     });
     if (!done) return done;
   }
   return run.Finish();
 }
 
-core::Result<> RunRelayConnect(const RelayBenchOptions& options, const ConnectOptions& connect) {
+core::Result<> RunRelayMesh(const RelayBenchOptions& options, const ThroughputOptions& throughput,
+                            const std::vector<double>& megabits) {
+  const auto& targets = options.targets;
+  if (targets.size() < 2) {
+    return core::Fail(core::ErrorCode::kInvalid, "mesh: needs two relays of a region");
+  }
   Run run(options);
-  auto done = run.Each([&](RelayReport& report, const RelayTarget& target,
-                           const ProgressFn& progress) -> core::Result<std::string> {
-    auto result = MeasureConnect(target, connect, progress);
-    if (!result) return core::Forward(result);
-    report.connect.push_back({.relay = target.name,
-                              .packet_bits = connect.latency.bits_per_second,
-                              .with_logins = connect.with_logins,
-                              .result = std::move(*result)});
-    return TableRow(report.connect.back());
-  });
-  if (!done) return done;
+  for (const double rate : megabits) {
+    ThroughputOptions one = throughput;
+    one.bits_per_second = rate * 1e6;
+    auto done = run.Each([&](const RelayTarget& target, const ProgressFn& say) -> core::Result<> {
+      one.receivers_at = targets[(&target - targets.data() + 1) % targets.size()];
+      auto result = MeasureThroughput(target, one, say);
+      if (!result) return core::Forward(result);
+      AddThroughput(run.report(), "mesh", target.name + " > " + one.receivers_at->name, *result);
+      return {};
+    });
+    if (!done) return done;
+  }
   return run.Finish();
 }
 
+core::Result<> RunRelayOverload(const RelayBenchOptions& options, const OverloadOptions& overload) {
+  return RunEach(
+      options,
+      [&](const RelayTarget& target, const ProgressFn& say) {
+        return MeasureOverload(target, overload, say);
+      },
+      AddOverload);
+}
+
+core::Result<> RunRelayConnect(const RelayBenchOptions& options, const ConnectOptions& connect) {
+  return RunEach(
+      options,
+      [&](const RelayTarget& target, const ProgressFn& say) {
+        return MeasureConnect(target, connect, say);
+      },
+      [&](RelayReport& report, const std::string& relay, const ConnectResult& result) {
+        AddConnect(report, relay, connect, result);
+      });
+}
+
 core::Result<> RunRelayStorm(const RelayBenchOptions& options, const StormOptions& storm) {
-  Run run(options);
-  auto done = run.Each([&](RelayReport& report, const RelayTarget& target,
-                           const ProgressFn& progress) -> core::Result<std::string> {
-    auto result = MeasureStorm(target, storm, progress);
-    if (!result) return core::Forward(result);
-    report.storm.push_back({.relay = target.name, .result = std::move(*result)});
-    return TableRow(report.storm.back());
-  });
-  if (!done) return done;
-  return run.Finish();
+  return RunEach(
+      options,
+      [&](const RelayTarget& target, const ProgressFn& say) {
+        return MeasureStorm(target, storm, say);
+      },
+      AddStorm);
 }
 
 core::Result<> RunRelayTcp(const RelayBenchOptions& options, const TcpOptions& tcp,
                            const std::vector<std::size_t>& flows) {
   Run run(options);
-  run.Print(TcpHead());
   for (const std::size_t count : flows) {
-    auto done = run.Each([&](RelayReport& report, const RelayTarget& target,
-                             const ProgressFn& progress) -> core::Result<std::string> {
-      TcpOptions one = tcp;
-      one.flows = count;
-      auto result = MeasureTcp(target, one, progress);
+    TcpOptions one = tcp;
+    one.flows = count;
+    auto done = run.Each([&](const RelayTarget& target, const ProgressFn& say) -> core::Result<> {
+      auto result = MeasureTcp(target, one, say);
       if (!result) return core::Forward(result);
-      report.tcp.push_back({.relay = target.name, .result = std::move(*result)});
-      return TableRow(report.tcp.back());
+      AddTcp(run.report(), target.name, *result);
+      return {};
     });
     if (!done) return done;
   }
@@ -147,16 +193,27 @@ core::Result<> RunRelayTcp(const RelayBenchOptions& options, const TcpOptions& t
 }
 
 core::Result<> RunRelayStun(const RelayBenchOptions& options, const StunOptions& stun) {
+  return RunEach(
+      options,
+      [&](const RelayTarget& target, const ProgressFn& say) {
+        say("STUN");
+        return MeasureStun(target, stun);
+      },
+      AddStun);
+}
+
+core::Result<> ShowRelayRuns(const RelayBenchOptions& options,
+                             const std::vector<std::string>& files) {
   Run run(options);
-  auto done = run.Each([&](RelayReport& report, const RelayTarget& target,
-                           const ProgressFn& progress) -> core::Result<std::string> {
-    progress("STUN");
-    auto result = MeasureStun(target, stun);
-    if (!result) return core::Forward(result);
-    report.stun.push_back({.relay = target.name, .result = *result});
-    return TableRow(report.stun.back());
-  });
-  if (!done) return done;
+  run.report().command.clear();
+  for (const std::string& name : files) {
+    std::ifstream file(name);
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    if (!file) return core::Fail(core::ErrorCode::kIo, "cannot read " + name);
+    auto report = ReadReport(text);
+    if (!report) return core::Fail(report.error().code, name + ": " + report.error().message);
+    run.report().Add(std::move(*report));
+  }
   return run.Finish();
 }
 

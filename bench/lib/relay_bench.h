@@ -22,15 +22,25 @@ struct RelayBenchOptions {
   std::string command;  // for JSON and the page
 };
 
-// `megabits`: the offered rates, 0 = as fast as possible.
-core::Result<> RunRelayThroughput(const RelayBenchOptions& options,
+// `megabits`: the offered rates, 0 = as fast as possible. `mode` is what the run is
+// called in reports.
+core::Result<> RunRelayThroughput(const RelayBenchOptions& options, const std::string& mode,
                                   const ThroughputOptions& throughput,
                                   const std::vector<double>& megabits);
+// Senders on one relay, receivers on another of the same region: every target to
+// the one after it, the last to the first.
+core::Result<> RunRelayMesh(const RelayBenchOptions& options, const ThroughputOptions& throughput,
+                            const std::vector<double>& megabits);
+core::Result<> RunRelayOverload(const RelayBenchOptions& options, const OverloadOptions& overload);
 core::Result<> RunRelayConnect(const RelayBenchOptions& options, const ConnectOptions& connect);
 core::Result<> RunRelayStorm(const RelayBenchOptions& options, const StormOptions& storm);
 // One run for each number of flows.
 core::Result<> RunRelayTcp(const RelayBenchOptions& options, const TcpOptions& tcp,
                            const std::vector<std::size_t>& flows);
 core::Result<> RunRelayStun(const RelayBenchOptions& options, const StunOptions& stun);
+
+// Runs that were printed with --json before, side by side in one table and page.
+core::Result<> ShowRelayRuns(const RelayBenchOptions& options,
+                             const std::vector<std::string>& files);
 
 }  // namespace ringscale::bench

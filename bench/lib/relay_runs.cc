@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "bench/lib/machine_load.h"
 #include "bench/lib/process_stats.h"
 #include "core/engine/topology.h"
@@ -76,10 +78,17 @@ core::Result<StormResult> MeasureStorm(const RelayTarget& target, const StormOpt
   (void)core::engine::RaiseFileLimit();
   StormResult result;
   result.clients = options.logins.total;
-  result.rss_before = ServerRss(target);
   auto probe = LatencyProbe::Start(target, options.latency);
   if (!probe) return core::Forward(probe);
+  const auto cut = [&] {
+    LatencyResult part = (*probe)->Cut();
+    result.series.insert(result.series.end(), part.series.begin(), part.series.end());
+    return part;
+  };
   SleepFor(core::Seconds(1));
+  result.before = cut();
+  // Only now: buffers that all clients share are in memory once they have been used.
+  result.rss_before = ServerRss(target);
   LoginStormOptions logins = options.logins;
   logins.keep = true;
 
@@ -89,30 +98,55 @@ core::Result<StormResult> MeasureStorm(const RelayTarget& target, const StormOpt
   if (!storm) return core::Forward(storm);
   Await(**storm, kLimit, "logging in", logins.total, progress);
   result.first = (*storm)->Stop();
+  result.during_first = cut();
   result.cpu_first = Since(ServerCpu(target), cpu);
   progress("connected, settling");
   SleepFor(options.settle);
   result.rss_connected = ServerRss(target);
   result.lost = (*storm)->CountLost();
+  cut();
+  if (!options.drop) return result;
 
-  if (options.drop) {
-    result.dropped = (*probe)->seconds();
-    (*storm)->DropAll();
-    cpu = ServerCpu(target);
-    auto again = LoginStorm::Start(target, logins);
-    if (!again) return core::Forward(again);
-    Await(**again, kLimit, "coming back", logins.total, progress);
-    result.again = (*again)->Stop();
-    result.back = (*probe)->seconds();
-    result.cpu_again = Since(ServerCpu(target), cpu);
-    progress("back, settling");
-    SleepFor(options.settle);
-    result.rss_after = ServerRss(target);
-    result.lost += (*again)->CountLost();
-    result.delays = (*probe)->Cut();
-    return result;
+  result.dropped = (*probe)->seconds();
+  (*storm)->DropAll();
+  cpu = ServerCpu(target);
+  auto again = LoginStorm::Start(target, logins);
+  if (!again) return core::Forward(again);
+  Await(**again, kLimit, "coming back", logins.total, progress);
+  result.again = (*again)->Stop();
+  result.during_again = cut();
+  result.back = (*probe)->seconds();
+  result.cpu_again = Since(ServerCpu(target), cpu);
+  progress("back, settling");
+  SleepFor(options.settle);
+  result.rss_after = ServerRss(target);
+  result.lost += (*again)->CountLost();
+  cut();
+  return result;
+}
+
+core::Result<OverloadResult> MeasureOverload(const RelayTarget& target,
+                                             const OverloadOptions& options,
+                                             const ProgressFn& progress) {
+  constexpr double kKeepsUp = 0.8;  // of what was attempted arrives
+  constexpr double kMostBits = 1e12;
+  OverloadResult result;
+  result.times = options.times;
+  ThroughputOptions one = options.throughput;
+  for (one.bits_per_second = options.first_bits; one.bits_per_second < kMostBits;
+       one.bits_per_second *= options.growth) {
+    auto run = MeasureThroughput(target, one, progress);
+    if (!run) return core::Forward(run);
+    const double delivered = run->Bits(run->in_time);
+    const bool over = delivered < kKeepsUp * run->Bits(run->attempted);
+    result.peak_bits = std::max(result.peak_bits, delivered);
+    result.ramp.push_back(std::move(*run));
+    if (over) break;
   }
-  result.delays = (*probe)->Cut();
+  one.bits_per_second = options.times * result.peak_bits;
+  auto run = MeasureThroughput(target, one, progress);
+  if (!run) return core::Forward(run);
+  result.overload = std::move(*run);
   return result;
 }
 

@@ -2,6 +2,7 @@
 // (relay_throughput.h): each measures one relay once.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,7 +51,10 @@ struct StormResult {
   LoginStorm::Outcome first;
   LoginStorm::Outcome again;
   std::size_t lost = 0;  // connections that the relay closed while they were idle
-  LatencyResult delays;  // from the start to the end
+  LatencyResult before;
+  LatencyResult during_first;
+  LatencyResult during_again;
+  std::vector<LatencyPoint> series;  // from the start to the end
   double first_began = 0;
   double dropped = 0;  // on the clock of the latency series
   double back = 0;
@@ -72,9 +76,31 @@ struct StormResult {
 core::Result<StormResult> MeasureStorm(const RelayTarget& target, const StormOptions& options,
                                        const ProgressFn& progress);
 
+// More than a relay carries: first how much that is, by rates that grow until less
+// than all arrives, then a multiple of it.
+struct OverloadOptions {
+  ThroughputOptions throughput;  // of each rate; its own rate does not matter
+  double first_bits = 50e6;
+  double growth = 1.5;
+  double times = 3;
+};
+struct OverloadResult {
+  std::vector<ThroughputResult> ramp;
+  double peak_bits = 0;  // the most that arrived
+  double times = 0;
+  ThroughputResult overload;
+  // What arrived under overload, of the peak.
+  [[nodiscard]] double share() const {
+    return peak_bits > 0 ? overload.Bits(overload.in_time) / peak_bits : 0;
+  }
+};
+core::Result<OverloadResult> MeasureOverload(const RelayTarget& target,
+                                             const OverloadOptions& options,
+                                             const ProgressFn& progress);
+
 // Binding requests, a fixed number always under way.
 struct StunOptions {
-  std::uint16_t port = 3478;
+  std::optional<std::uint16_t> port;  // unset: what the DERP map says, else 3478
   std::size_t under_way = 256;
   core::Duration duration = core::Seconds(5);
 };

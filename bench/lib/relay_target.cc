@@ -6,7 +6,6 @@
 #include <string_view>
 
 namespace ringscale::bench {
-namespace {
 
 core::Result<core::SocketAddress> Resolve(const std::string& host, std::uint16_t port) {
   if (const auto literal = core::IpAddress::Parse(host)) {
@@ -26,8 +25,6 @@ core::Result<core::SocketAddress> Resolve(const std::string& host, std::uint16_t
   address.port = port;
   return address;
 }
-
-}  // namespace
 
 core::Result<RelayTarget> ParseRelayUrl(const std::string& url) {
   const auto invalid = [&](std::string_view why) {

@@ -108,7 +108,7 @@ core::Result<> Worker::Connect(const std::shared_ptr<const core::tls::ClientCont
     epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket.fd(), &event);
   };
   for (std::size_t i = 0; i < receivers + slow; ++i) {
-    auto receiver = DerpSocket::Connect(target_, tls, scratch_);
+    auto receiver = DerpSocket::Connect(options_.receivers_at.value_or(target_), tls, scratch_);
     if (!receiver) return core::Forward(receiver);
     receivers_.push_back(std::move(*receiver));
     // Slow ones are not told when there is something to read: they look by the clock.
@@ -158,9 +158,9 @@ void Worker::OnPacket(core::Bytes packet, core::Instant now) {
   Flow& flow = flows_[stream - first_stream_];
   const StreamCheck::Seen seen = flow.check.Check(packet);
   if (!seen.good) return;
-  if (phase_ == Phase::kMeasure && !flow.slow) {
+  if (phase_ == Phase::kMeasure) {
     ++flow.in_time;
-    latency_.Add(now - seen.sent);
+    if (!flow.slow) latency_.Add(now - seen.sent);
   }
   if (seen.sequence >= flow.first_measured && seen.sequence < flow.end_measured) ++flow.delivered;
 }
@@ -290,7 +290,8 @@ void Worker::AddTo(ThroughputResult& result, std::uint64_t& slowest, std::uint64
     result.misplaced += flow.check.misplaced();
     result.closed += flow.closed ? 1 : 0;
     if (flow.slow) {
-      result.slow_delivered += flow.check.received();
+      result.slow_delivered += flow.in_time;
+      ++result.slow_pairs;
       continue;
     }
     result.attempted += flow.attempted;
@@ -305,6 +306,18 @@ void Worker::AddTo(ThroughputResult& result, std::uint64_t& slowest, std::uint64
   result.own_cpu_seconds += cpu_seconds_;
   result.busiest_thread = std::max(result.busiest_thread, cpu_seconds_ / result.seconds);
   result.latency.Merge(latency_);
+}
+
+// Of both when there are two.
+std::optional<ProcessStats> StatsOfRelays(const RelayTarget& target,
+                                          const std::optional<RelayTarget>& other) {
+  auto stats = target.pid ? ReadProcessStats(*target.pid) : std::nullopt;
+  if (!stats || !other || other->pid == target.pid) return stats;
+  const auto more = other->pid ? ReadProcessStats(*other->pid) : std::nullopt;
+  if (!more) return std::nullopt;
+  stats->cpu_seconds += more->cpu_seconds;
+  stats->rss_bytes += more->rss_bytes;
+  return stats;
 }
 
 }  // namespace
@@ -335,9 +348,7 @@ core::Result<ThroughputResult> MeasureThroughput(const RelayTarget& target,
   for (auto& worker : workers) {
     threads.emplace_back([&phase, &worker = *worker] { worker.Run(phase); });
   }
-  const auto server = [&]() -> std::optional<ProcessStats> {
-    return target.pid ? ReadProcessStats(*target.pid) : std::nullopt;
-  };
+  const auto server = [&] { return StatsOfRelays(target, options.receivers_at); };
   SleepFor(options.warm_up);
   const auto server_before = server();
   const auto machine_before = MachineCpuSeconds();

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "bench/lib/histogram.h"
@@ -27,6 +28,9 @@ struct ThroughputOptions {
   // at the rate of the others, and are checked but not counted.
   std::size_t slow_pairs = 0;
   std::uint64_t slow_bytes_per_second = 64 * 1024;
+  // Where the receivers log in: another relay of the same region, for what passes
+  // between the two. Unset: where the senders do.
+  std::optional<RelayTarget> receivers_at;
   unsigned threads = 1;
   core::Duration warm_up = core::Seconds(1);
   core::Duration duration = core::Seconds(5);
@@ -44,11 +48,12 @@ struct ThroughputResult {
   std::uint64_t corrupt = 0;         // wrong content
   std::uint64_t misplaced = 0;       // repeated or out of order
   std::uint64_t closed = 0;          // connections that the relay ended
-  std::uint64_t slow_delivered = 0;  // to slow receivers
-  double slowest_pair = 0;           // packets delivered, of the fastest pair's
+  std::uint64_t slow_delivered = 0;  // to slow receivers, within the measured time
+  std::size_t slow_pairs = 0;
+  double slowest_pair = 0;  // packets delivered, of the fastest pair's
   double own_cpu_seconds = 0;
   double busiest_thread = 0;       // of the time, its CPU
-  double server_cpu_seconds = -1;  // negative: not known
+  double server_cpu_seconds = -1;  // of both relays when there are two; negative: not known
   std::uint64_t server_rss_bytes = 0;
   double other_cores = 0;  // that processes besides server and generator used
   std::size_t packet_bytes = 0;

@@ -15,6 +15,7 @@
 namespace ringscale::bench {
 namespace {
 
+constexpr std::uint16_t kStunPort = 3478;
 constexpr std::size_t kBatch = 64;
 constexpr std::size_t kTransaction = 8;  // where it begins in a STUN message
 // Without any answer for this long the requests under way are given up.
@@ -65,7 +66,7 @@ int Receive(int fd, Answers& answers) {
 
 core::Result<StunResult> MeasureStun(const RelayTarget& target, const StunOptions& options) {
   core::SocketAddress address = target.address;
-  address.port = options.port;
+  address.port = options.port.value_or(target.stun_port.value_or(kStunPort));
   sockaddr_storage native{};
   const socklen_t length = address.ToNative(native, false);
   const core::Fd fd(::socket(native.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));

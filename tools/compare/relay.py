@@ -28,10 +28,6 @@ NOTHING = float("nan")
 KIND_NAMES = {"tls": "TLS", "plain": "plain"}
 
 
-def same(value):
-    return dict.fromkeys(RELAYS, value)
-
-
 class Comparison:
     """What rows measure with."""
 
@@ -42,7 +38,7 @@ class Comparison:
         self.clients = pathlib.Path(arguments.clients)
 
     def bench(self, kind, mode, relays, *options):
-        """The parsed rows of one run of ringscale-bench relay."""
+        """{relay: its rows, as --json has them} of one run of ringscale-bench relay."""
         command = [self.program, "relay", "--json", "--quiet", "--wait-quiet", self.wait_quiet]
         for relay in relays:
             ports = self.servers.ports[relay]
@@ -54,28 +50,26 @@ class Comparison:
                               preexec_fn=pinned_to(self.load_core))
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
-        return json.loads(done.stdout)[mode]
+        rows = json.loads(done.stdout)["records"]
+        return {relay: [row for row in rows if row["relay"] == relay] for relay in relays}
 
-    def throughput(self, kind, relay, rates, *options):
-        """A run for each rate (Mbit/s; 0: as fast as possible), in their order."""
-        return self.bench(kind, "throughput", [relay], "--seconds", self.seconds,
-                          "--warm-up", 0.5, *options, "--rate", *rates)
-
-    def by_relay(self, mode, *options):
-        """{relay: its row} of one run of both."""
-        return {row["relay"]: row for row in self.bench("tls", mode, RELAYS, *options)}
+    def pairs(self, kind, mode, relay, *options):
+        """The rows of a mode with pairs of clients, of one relay."""
+        return self.bench(kind, mode, [relay], "--seconds", self.seconds, "--warm-up", 0.5,
+                          *options)[relay]
 
 
 # --- rows: each yields (what, {relay: figure}) of one round ---
 
-def carried(runs, loss=0.001):
+def carried(runs, loss_percent=0.1):
     """The run that delivered most with less than that loss; None without any."""
-    good = [run for run in runs if run["loss"] < loss]
+    good = [run for run in runs if run["loss_percent"] < loss_percent]
     return max(good, key=lambda run: run["delivered_mbit"], default=None)
 
 
-def figure(run, read):
-    return NOTHING if run is None else read(run)
+def each(runs, read):
+    """{relay: what is read of its run}"""
+    return {relay: NOTHING if run is None else read(run) for relay, run in runs.items()}
 
 
 def packets(run):
@@ -85,100 +79,90 @@ def packets(run):
 # Up to where each loses; ours ends with "as fast as the generator can".
 SWEEP = {"ringscale": [4000, 6000, 8000, 0], "derper": [300, 500, 700, 1000]}
 SMALL_SWEEP = {"ringscale": [300, 0], "derper": [50, 80, 110]}
-QUOTA_SWEEP = {"ringscale": [1000, 1500, 2000, 2500, 3000], "derper": [50, 100, 150, 200, 300]}
 OVERLOAD = 3
+OVERLOAD_FROM = {"ringscale": 500, "derper": 50}  # Mbit/s, under the quota
 
 
 def row_carried(kind):
     def measure(with_):
-        runs = {relay: carried(with_.throughput(kind, relay, SWEEP[relay], "--coalesce", 16))
+        runs = {relay: carried(with_.pairs(kind, "throughput", relay, "--coalesce", 16, "--rate",
+                                           *SWEEP[relay]))
                 for relay in RELAYS}
-
-        def each(read):
-            return {relay: figure(run, read) for relay, run in runs.items()}
         name = KIND_NAMES[kind]
         yield f"{name}, 1,400 B, 10 pairs: most with < 0.1 % loss, Mbit/s", \
-            each(lambda run: run["delivered_mbit"])
-        yield f"{name}: server's cores there", \
-            each(lambda run: run["server_cpu_s"] / run["seconds"])
+            each(runs, lambda run: run["delivered_mbit"])
+        yield f"{name}: server's cores there", each(runs, lambda run: run["server_cores"])
         yield f"{name}: that for a whole core, Mbit/s", \
-            each(lambda run: run["delivered_mbit"] * run["seconds"] / run["server_cpu_s"])
-        yield f"{name}: CPU s/GB there", each(lambda run: run["server_cpu_s_per_gb"])
+            each(runs, lambda run: run["delivered_mbit"] / run["server_cores"])
+        yield f"{name}: CPU s/GB there", each(runs, lambda run: run["server_cpu_s_per_gb"])
     return measure
 
 
 def row_uncoalesced(with_):
     for kind, name in KIND_NAMES.items():
-        runs = {relay: with_.throughput(kind, relay, [200])[0] for relay in RELAYS}
+        runs = {relay: with_.pairs(kind, "throughput", relay, "--rate", 200)[0] for relay in RELAYS}
         yield f"{name}, 200 Mbit/s over 10 pairs, a packet a write: CPU s/GB", \
-            {relay: run["server_cpu_s_per_gb"] for relay, run in runs.items()}
+            each(runs, lambda run: run["server_cpu_s_per_gb"])
 
 
 def row_small(with_):
     for kind, name in KIND_NAMES.items():
-        runs = {relay: carried(with_.throughput(kind, relay, SMALL_SWEEP[relay], "--size", 100,
-                                                "--coalesce", 64), 0.01)
+        runs = {relay: carried(with_.pairs(kind, "throughput", relay, "--size", 100, "--coalesce",
+                                           64, "--rate", *SMALL_SWEEP[relay]), 1)
                 for relay in RELAYS}
-        yield f"{name}, 100 B packets, < 1 % loss: millions a second", \
-            {relay: figure(run, packets) for relay, run in runs.items()}
+        yield f"{name}, 100 B packets, < 1 % loss: millions a second", each(runs, packets)
         yield f"{name}, 100 B packets: CPU us each", \
-            {relay: figure(run, lambda r: r["server_cpu_s"] / r["seconds"] / packets(r))
-             for relay, run in runs.items()}
+            each(runs, lambda run: run["server_cpu_us_per_packet"])
 
 
 def row_overload(with_):
     if cpu_controller() is None or os.geteuid() != 0:
         raise NotHere("needs root and cgroups with CPU quotas")
-    peaks, shares, pairs = {}, {}, {}
+    runs = {}
     for relay in RELAYS:
         with quota(with_.servers.pids[relay]["tls"]):
-            runs = with_.throughput("tls", relay, QUOTA_SWEEP[relay], "--coalesce", 16)
-            peak = max(run["delivered_mbit"] for run in runs)
-            run = with_.throughput("tls", relay, [round(OVERLOAD * peak)], "--coalesce", 16)[0]
-        peaks[relay] = peak
+            *ramp, over = with_.pairs("tls", "overload", relay, "--coalesce", 16, "--times",
+                                      OVERLOAD, "--first-rate", OVERLOAD_FROM[relay])
+        over["peak_mbit"] = max(run["delivered_mbit"] for run in ramp)
         # A generator without CPU left says nothing about the relay.
-        void = run["busiest_generator_thread"] > 0.97
-        shares[relay] = NOTHING if void else 100 * run["delivered_mbit"] / peak
-        pairs[relay] = NOTHING if void else run["slowest_pair"]
-    yield f"TLS, {QUOTA_MS} ms of CPU in {PERIOD_MS} ms: most delivered, Mbit/s", peaks
-    yield f"offered {OVERLOAD} times that: delivered of it, %", shares
-    yield f"offered {OVERLOAD} times that: slowest pair / fastest", pairs
+        runs[relay] = over if over["busiest_generator_thread"] < 0.97 else None
+    yield f"TLS, {QUOTA_MS} ms of CPU in {PERIOD_MS} ms: most delivered, Mbit/s", \
+        each(runs, lambda run: run["peak_mbit"])
+    yield f"offered {OVERLOAD} times that: delivered of it, %", \
+        each(runs, lambda run: run["share_of_peak_percent"])
+    yield f"offered {OVERLOAD} times that: slowest pair / fastest", \
+        each(runs, lambda run: run["slowest_pair"])
 
 
 def row_latency(with_):
     # 20,000 packets of 1,400 B at 50 Mbit/s take 4.5 s.
     for load, rate in (("290 TLS clients/s log in", 290), ("TLS clients log in at full speed", 0)):
-        runs = with_.by_relay("connect", "--rate", rate, "--seconds", 4.5)
-        if rate != 0:
-            for quantile in ("p50", "p99"):
-                yield f"TLS, one way at 50 Mbit/s, idle: {quantile} us", \
-                    {relay: run["alone"]["delay"][f"{quantile}_us"] for relay, run in runs.items()}
-        yield f"while {load}: p99 us", \
-            {relay: run["during_logins"]["delay"]["p99_us"] for relay, run in runs.items()}
+        runs = with_.bench("tls", "connect", RELAYS, "--rate", rate, "--seconds", 4.5)
+        for quantile in ("p50", "p99") if rate != 0 else ():
+            yield f"TLS, one way at 50 Mbit/s, idle: {quantile} us", \
+                each(runs, lambda run, q=quantile: run[0][f"delay_{q}_us"])
+        yield f"while {load}: p99 us", each(runs, lambda run: run[1]["delay_p99_us"])
         yield f"while {load}: p99 / idle p99", \
-            {relay: run["during_logins"]["delay"]["p99_us"] / run["alone"]["delay"]["p99_us"]
-             for relay, run in runs.items()}
-    # The last run was at full speed.
-    yield "TLS and DERP logins a second", \
-        {relay: run["logins"]["done"] / run["logins"]["seconds"] for relay, run in runs.items()}
+            each(runs, lambda run: run[1]["delay_p99_us"] / run[0]["delay_p99_us"])
+    # The last runs were at full speed.
+    yield "TLS and DERP logins a second", each(runs, lambda run: run[1]["logins_per_s"])
     yield "TLS and DERP login: server CPU ms", \
-        {relay: run["logins"]["server_cpu_ms_each"] for relay, run in runs.items()}
+        each(runs, lambda run: run[1]["server_cpu_ms_per_login"])
 
 
 def row_memory(with_):
     with_.servers.restart()  # memory that an earlier run has left behind would be used again
-    runs = with_.by_relay("storm", "--clients", 4000, "--settle", 10)
+    runs = with_.bench("tls", "storm", RELAYS, "--clients", 4000, "--settle", 10)
     yield "4,000 idle TLS connections, 10 s after all came back: server's bytes each", \
-        {relay: run["bytes_per_client"] for relay, run in runs.items()}
+        each(runs, lambda run: run[-1]["bytes_per_client"])
 
 
 def row_stun(with_):
-    figures = {}
-    for relay in RELAYS:
-        run = with_.bench("stun", "stun", [relay], "--port", with_.servers.ports[relay]["stun"],
-                          "--seconds", with_.seconds)[0]
-        figures[relay] = run["answers"] / run["server_cpu_s"] / 1e3
-    yield "STUN: thousand answers a second of a core", figures
+    runs = {relay: with_.bench("stun", "stun", [relay], "--port",
+                               with_.servers.ports[relay]["stun"], "--seconds",
+                               with_.seconds)[relay][0] for relay in RELAYS}
+    yield "STUN: thousand answers a second of a core", \
+        each(runs, lambda run: run["stun_answers_per_core_s"] / 1e3)
 
 
 def row_probe(with_):
@@ -186,8 +170,8 @@ def row_probe(with_):
         raise NotHere("needs root for a TUN device")
     probe = Probe(with_.clients / "derpprobe", with_.servers, with_.load_core)
     runs = {relay: probe.once(relay) for relay in RELAYS}
-    yield "derpprobe, 50 MB over TUN: s", {relay: run[0] for relay, run in runs.items()}
-    yield "derpprobe, 50 MB over TUN: server CPU s/GB", {relay: run[1] for relay, run in runs.items()}
+    yield "derpprobe, 50 MB over TUN: s", each(runs, lambda run: run[0])
+    yield "derpprobe, 50 MB over TUN: server CPU s/GB", each(runs, lambda run: run[1])
 
 
 def row_clients(with_):
@@ -197,7 +181,7 @@ def row_clients(with_):
             runs = {relay: clients.once(relay) for relay in RELAYS}
             for i, what in enumerate(("Mbit/s", "relay's CPU s/GB", "packets the relay dropped")):
                 yield f"two real clients without UDP, iperf3: {what}", \
-                    {relay: run[i] for relay, run in runs.items()}
+                    each(runs, lambda run, i=i: run[i])
 
 
 class NotHere(Exception):
