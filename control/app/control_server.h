@@ -83,6 +83,9 @@ class ControlServer {
 
   void Accept(NoiseClient client);
 
+  // ControlLimits::connections, for those to come.
+  void SetConnectionLimit(std::size_t connections) { limits_.connections = connections; }
+
   // GOAWAY on every connection, no new ones: existing streams go on.
   void BeginDrain();
   // Closes every connection at once; streams are told that they are gone.
@@ -110,7 +113,7 @@ class ControlServer {
   core::engine::Loop& loop_;
   core::tls::AeadPool& pool_;
   MachineApi& api_;
-  const ControlLimits limits_;
+  ControlLimits limits_;
   ControlStats stats_;
   std::unordered_map<std::uint64_t, std::shared_ptr<ControlConnection>> connections_;
   ConnectionGroups<core::MachinePublic> machines_;

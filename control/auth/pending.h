@@ -40,6 +40,8 @@ struct PendingLogin {
 class PendingLogins {
  public:
   explicit PendingLogins(const PendingLimits& limits) : limits_(limits) {}
+  // Of logins to come; those there are live as long as these say.
+  void SetLimits(const PendingLimits& limits) { limits_ = limits; }
 
   // What had to go to make room: the least recently used of the same source, or
   // of all where that source has none.

@@ -357,6 +357,11 @@ core::Result<> Registration::Reject(std::string_view id) {
 
 // --- time ---
 
+void Registration::SetLimits(const PendingLimits& limits) {
+  pending_.SetLimits(limits);
+  ArmTimer();
+}
+
 void Registration::ArmTimer() {
   const auto next = pending_.NextExpiry();
   if (!next || (timer_at_ && *timer_at_ <= *next)) return;

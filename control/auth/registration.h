@@ -34,6 +34,7 @@ class Registration {
   // `registry` must outlive this and finish its changes before this goes.
   Registration(core::engine::Loop& loop, Registry& registry, PendingLimits limits = {});
   ~Registration();
+  void SetLimits(const PendingLimits& limits);
   Registration(const Registration&) = delete;
   Registration& operator=(const Registration&) = delete;
 

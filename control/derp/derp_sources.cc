@@ -75,6 +75,8 @@ struct DerpSources::Shared {
   std::condition_variable changed;
   bool stop = false;
   bool fetch_now = false;
+  std::vector<std::string> urls;
+  core::Duration refresh;
   std::atomic<bool> cancelled{false};
   std::thread thread;
   DerpSources* owner = nullptr;  // loop thread only; null once the owner is gone
@@ -119,11 +121,45 @@ std::vector<std::string> DerpSources::problems() const {
 
 void DerpSources::Start() {
   ReadFiles();
-  ReadCache();
+  for (Source& source : urls_) ReadCache(source);
   started_ = true;
   Merge();
   on_change_(map_);
-  if (!urls_.empty()) shared_->thread = std::thread([this] { Run(); });
+  StartFetching();
+}
+
+void DerpSources::StartFetching() {
+  const std::lock_guard lock(shared_->mutex);
+  shared_->urls = options_.urls;
+  shared_->refresh = options_.refresh;
+  shared_->fetch_now = shared_->thread.joinable();
+  shared_->changed.notify_all();
+  if (!shared_->thread.joinable() && !urls_.empty()) {
+    shared_->thread = std::thread([this] { Run(); });
+  }
+}
+
+void DerpSources::Reconfigure(std::vector<std::string> urls, std::vector<std::string> paths,
+                              core::Duration refresh) {
+  const auto keep = [](std::vector<Source>& sources, const std::vector<std::string>& wanted) {
+    std::vector<Source> kept;
+    for (const std::string& where : wanted) {
+      const auto known = std::ranges::find(sources, where, &Source::where);
+      kept.push_back(known == sources.end() ? Source{.where = where} : std::move(*known));
+    }
+    sources = std::move(kept);
+  };
+  keep(urls_, urls);
+  keep(paths_, paths);
+  options_.urls = std::move(urls);
+  options_.paths = std::move(paths);
+  options_.refresh = refresh;
+  for (Source& source : urls_) {
+    if (!source.map) ReadCache(source);
+  }
+  ReadFiles();
+  Merge();
+  StartFetching();
 }
 
 void DerpSources::SetEmbedded(std::optional<EmbeddedRegion> embedded) {
@@ -157,26 +193,26 @@ void DerpSources::ReadFiles() {
   }
 }
 
-std::string DerpSources::CachePath(std::size_t url) const {
+std::string DerpSources::CachePath(const std::string& url) const {
   // Fixed secret: the name must be the same after a restart.
-  const std::uint64_t hash = core::KeyedHash({0, 0}, core::AsBytes(urls_[url].where));
+  const std::uint64_t hash = core::KeyedHash({0, 0}, core::AsBytes(url));
   char name[32];
   std::snprintf(name, sizeof name, "derp-%016llx.json", static_cast<unsigned long long>(hash));
   return options_.cache_dir + "/" + name;
 }
 
-void DerpSources::ReadCache() {
+void DerpSources::ReadCache(Source& source) const {
   if (options_.cache_dir.empty()) return;
-  for (std::size_t url = 0; url < urls_.size(); ++url) {
-    const auto text = ReadFile(CachePath(url), options_.limits.bytes);
-    if (!text) continue;
-    auto map = ParseDerpMapJson(*text, options_.limits);
-    if (map) urls_[url].map = std::move(*map);
-  }
+  const auto text = ReadFile(CachePath(source.where), options_.limits.bytes);
+  if (!text) return;
+  auto map = ParseDerpMapJson(*text, options_.limits);
+  if (map) source.map = std::move(*map);
 }
 
-void DerpSources::OnFetched(std::size_t url, core::Result<std::string> body) {
-  Source& source = urls_[url];
+void DerpSources::OnFetched(const std::string& url, core::Result<std::string> body) {
+  const auto found = std::ranges::find(urls_, url, &Source::where);
+  if (found == urls_.end()) return;  // not wanted any more
+  Source& source = *found;
   auto map = body ? ParseDerpMapJson(*body, options_.limits)
                   : core::Result<DerpSourceMap>(core::Forward(body));
   if (!map) {
@@ -208,15 +244,20 @@ void DerpSources::Merge() {
   if (started_) on_change_(map_);
 }
 
-// On the fetching thread: touches only options, fetch_ and what is shared.
+// On the fetching thread: touches only fetch_, the limits and what is shared.
 void DerpSources::Run() {
   const std::shared_ptr<Shared> shared = shared_;
   const auto cancelled = [&] { return shared->cancelled.load(); };
   core::Duration retry = kFirstRetry;
   while (true) {
     bool failed = false;
-    for (std::size_t url = 0; url < options_.urls.size() && !cancelled(); ++url) {
-      auto body = fetch_(options_.urls[url], options_.limits.bytes, cancelled);
+    std::vector<std::string> urls;
+    {
+      const std::lock_guard lock(shared->mutex);
+      urls = shared->urls;
+    }
+    for (const std::string& url : urls) {
+      auto body = fetch_(url, options_.limits.bytes, cancelled);
       if (!body || !ParseDerpMapJson(*body, options_.limits)) failed = true;
       if (cancelled()) break;
       // A full queue loses this answer; the next refresh brings another.
@@ -224,9 +265,9 @@ void DerpSources::Run() {
         if (shared->owner != nullptr) shared->owner->OnFetched(url, std::move(result));
       });
     }
-    const core::Duration pause = failed ? std::min(retry, options_.refresh) : options_.refresh;
-    retry = failed ? std::min(retry * 2, options_.refresh) : kFirstRetry;
     std::unique_lock lock(shared->mutex);
+    const core::Duration pause = failed ? std::min(retry, shared->refresh) : shared->refresh;
+    retry = failed ? std::min(retry * 2, shared->refresh) : kFirstRetry;
     shared->changed.wait_for(lock, std::chrono::nanoseconds(pause.ns),
                              [&] { return shared->stop || shared->fetch_now; });
     if (shared->stop) return;

@@ -48,6 +48,10 @@ class DerpSources {
   void SetEmbedded(std::optional<EmbeddedRegion> embedded);
   // Reads the files again (SIGHUP) and fetches the URLs soon.
   void Reload();
+  // Other files and URLs from now on; what is known of those that stay is kept. After
+  // Start. `cache_dir` and `limits` do not change.
+  void Reconfigure(std::vector<std::string> urls, std::vector<std::string> paths,
+                   core::Duration refresh);
 
   [[nodiscard]] const DerpMap& map() const;
   // What is wrong with sources now, one sentence each, for /health.
@@ -57,14 +61,15 @@ class DerpSources {
   struct Shared;  // with the fetching thread
   struct Source;
   void ReadFiles();
-  void ReadCache();
-  void OnFetched(std::size_t url, core::Result<std::string> body);
+  void ReadCache(Source& source) const;
+  void OnFetched(const std::string& url, core::Result<std::string> body);
   void Merge();
+  void StartFetching();
   void Run();
-  [[nodiscard]] std::string CachePath(std::size_t url) const;
+  [[nodiscard]] std::string CachePath(const std::string& url) const;
 
   core::engine::Loop& loop_;
-  const DerpSourceOptions options_;
+  DerpSourceOptions options_;
   std::function<void(const DerpMap&)> on_change_;
   FetchFn fetch_;
   std::vector<Source> urls_;

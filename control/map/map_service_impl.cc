@@ -61,6 +61,11 @@ void MapServiceImpl::SetDerp(DerpMap map) {
   ScheduleTick();
 }
 
+void MapServiceImpl::SetFullMaps(std::size_t full_maps) {
+  options_.full_maps = full_maps;
+  FillPlaces();
+}
+
 void MapServiceImpl::OnChange(const Change& change) {
   const Node* node = change.node != nullptr ? change.node : source_.FindNode(change.id);
   switch (change.kind) {

@@ -70,6 +70,8 @@ class MapServiceImpl final : public MapService {
   // Both are told to all streams when they differ from before.
   void SetDns(const DnsSettings& settings);
   void SetDerp(DerpMap map);
+  // MapOptions::full_maps, from now on.
+  void SetFullMaps(std::size_t full_maps);
 
   void OnChange(const Change& change) override;
   std::unique_ptr<MapStream> Open(NodeId node, const MapRequest& request, std::string host,
@@ -156,7 +158,7 @@ class MapServiceImpl final : public MapService {
   core::engine::Loop& loop_;
   const MapSource& source_;
   const PolicyView& policy_;
-  const MapOptions options_;
+  MapOptions options_;
   Encoder encoder_;
   PeerIndex index_;
   SettingsPieces settings_;

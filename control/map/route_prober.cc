@@ -36,6 +36,19 @@ void RouteProber::Stop() {
   if (std::exchange(running_, false)) loop_.CancelTimer(timer_);
 }
 
+void RouteProber::Reconfigure(core::Duration interval, core::Duration timeout,
+                              std::uint32_t misses) {
+  Stop();
+  options_.interval = interval;
+  options_.timeout = timeout;
+  options_.misses = misses;
+  if (interval <= core::Duration{}) {
+    for (const auto& [id, router] : routers_) SetResponsive(id, true, "is not asked any more");
+    routers_.clear();
+  }
+  Start();
+}
+
 void RouteProber::OnTick() {
   const std::set<NodeId> sharing = registry_.SharingRouters();
   timer_ = loop_.After(sharing.empty() ? options_.interval : kTick, [this] { OnTick(); });

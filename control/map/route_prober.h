@@ -43,6 +43,8 @@ class RouteProber {
   void Start();
   // Nothing is concluded from here on, above all not from streams that end.
   void Stop();
+  // Other intervals; `random` stays. After Start.
+  void Reconfigure(core::Duration interval, core::Duration timeout, std::uint32_t misses);
   // A machine answers a probe; false: it was not asked this, or answered already.
   bool OnAnswer(std::string_view probe, const core::MachinePublic& machine);
 
@@ -64,7 +66,7 @@ class RouteProber {
   core::engine::Loop& loop_;
   Registry& registry_;
   const Hooks hooks_;
-  const ProbeOptions options_;
+  ProbeOptions options_;
   std::map<NodeId, Router> routers_;
   core::engine::TimerId timer_;
   bool running_ = false;

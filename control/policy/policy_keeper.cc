@@ -82,14 +82,10 @@ std::expected<PolicyKeeper::Candidate, policy::PolicyError> PolicyKeeper::Check(
 
 core::Result<> PolicyKeeper::Start(Hooks hooks) {
   hooks_ = std::move(hooks);
-  Candidate candidate;
-  if (options_.database) {
-    if (!registry_.policies().empty()) candidate.text = registry_.policies().rbegin()->second.text;
-  } else if (!options_.path.empty()) {
-    auto text = ReadFile();
-    if (!text) return core::Forward(text);
-    candidate.text = std::move(*text);
-  }
+  file_ = LookAtFile();
+  auto text = TextOf(options_);
+  if (!text) return core::Forward(text);
+  Candidate candidate{.text = std::move(*text), .program = nullptr, .engine = nullptr};
   if (Blank(candidate.text)) return {};
   auto program = Compile(candidate.text);
   if (!program) {
@@ -112,9 +108,27 @@ std::optional<PolicyKeeper::FileState> PolicyKeeper::LookAtFile() const {
                    .inode = static_cast<std::uint64_t>(info.st_ino)};
 }
 
-core::Result<std::string> PolicyKeeper::ReadFile() {
-  file_ = LookAtFile();
-  return ReadPolicyFile(options_.path);
+core::Result<std::string> PolicyKeeper::TextOf(const PolicyOptions& options) const {
+  if (!options.database) {
+    return options.path.empty() ? core::Result<std::string>("") : ReadPolicyFile(options.path);
+  }
+  const auto& stored = registry_.policies();
+  return stored.empty() ? "" : stored.rbegin()->second.text;
+}
+
+core::Result<PolicyKeeper::Candidate> PolicyKeeper::Read(const PolicyOptions& options) const {
+  auto text = TextOf(options);
+  if (!text) return core::Forward(text);
+  auto candidate = Check(std::move(*text));
+  if (!candidate) return core::Fail(core::ErrorCode::kInvalid, candidate.error().text());
+  return std::move(*candidate);
+}
+
+void PolicyKeeper::Use(PolicyOptions options, Candidate candidate) {
+  options_ = std::move(options);
+  file_.reset();  // what it was like before it was read is not known
+  Report("");
+  if (candidate.text != text_) Apply(std::move(candidate));
 }
 
 void PolicyKeeper::Report(std::string problem) {
@@ -128,7 +142,8 @@ void PolicyKeeper::Report(std::string problem) {
 
 void PolicyKeeper::Reload() {
   if (options_.database || options_.path.empty()) return;
-  auto text = ReadFile();
+  file_ = LookAtFile();
+  auto text = TextOf(options_);
   if (!text) return Report(text.error().message + "; the policy of before stays in force");
   // An empty file is more likely one that is being written than a wish.
   if (Blank(*text)) return Report("the policy file is empty; the policy of before stays in force");

@@ -49,6 +49,12 @@ class PolicyKeeper {
   core::Result<> Start(Hooks hooks);
   // Reads the file again; a bad one changes nothing.
   void Reload();
+  // Whether the policy that another configuration names could be in force; changes
+  // nothing.
+  struct Candidate;
+  [[nodiscard]] core::Result<Candidate> Read(const PolicyOptions& options) const;
+  // Puts it in force and goes by this configuration from now on.
+  void Use(PolicyOptions options, Candidate candidate);
   // The same if the file is another than last time.
   void Watch();
 
@@ -100,7 +106,7 @@ class PolicyKeeper {
     bool operator==(const FileState&) const = default;
   };
   [[nodiscard]] std::optional<FileState> LookAtFile() const;
-  core::Result<std::string> ReadFile();
+  [[nodiscard]] core::Result<std::string> TextOf(const PolicyOptions& options) const;
   [[nodiscard]] std::expected<std::shared_ptr<const policy::Program>, policy::PolicyError> Compile(
       std::string_view text) const;
   // An engine beside the one in force, with the nodes of now.

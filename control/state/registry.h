@@ -145,6 +145,11 @@ class Registry {
   // registry or are removed. They must not start changes from within OnChange.
   void AddListener(ChangeListener& listener);
   void RemoveListener(ChangeListener& listener);
+  // Of logins, and of ephemeral nodes that go away, from now on.
+  void SetLifetimes(core::Duration node_expiry, core::Duration ephemeral_timeout) {
+    options_.node_expiry = node_expiry;
+    options_.ephemeral_timeout = ephemeral_timeout;
+  }
   // Says that a reconnect storm is being worked off: nobody goes offline meanwhile.
   void SetStormCheck(std::function<bool()> storm_draining);
 

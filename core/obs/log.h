@@ -30,7 +30,7 @@ struct LogField {
   LogField(std::string_view k, T v) : key(k), value(std::to_string(v)), number(true) {}
 };
 
-// Once, before threads start. Default before that: text to stderr at info.
+// At any time. Default before that: text to stderr at info.
 void ConfigureLog(LogLevel level, LogFormat format);
 void SetLogLevel(LogLevel level);
 [[nodiscard]] bool LogEnabled(LogLevel level);

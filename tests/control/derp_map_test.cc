@@ -314,6 +314,30 @@ TEST_F(DerpSourcesTest, UrlAnswersAreKeptForTheNextStart) {
   EXPECT_TRUE(sources.problems().empty());
 }
 
+TEST_F(DerpSourcesTest, OtherSourcesAreTakenOver) {
+  const std::string yaml = File("a.yaml", kYaml);
+  DerpSources sources(loop, {.paths = {yaml}}, record, Fetcher());
+  sources.Start();
+  const auto of_file = sources.map().regions;
+  ASSERT_FALSE(of_file.empty());
+  // From no URL to one: it is fetched; the file is not wanted any more.
+  sources.Reconfigure({"https://x/derpmap"}, {}, core::Seconds(60));
+  EXPECT_TRUE(sources.map().regions.empty());
+  posts.Take()();
+  EXPECT_TRUE(sources.map().regions.contains(1));
+  // What stays is not forgotten meanwhile.
+  sources.Reconfigure({"https://x/derpmap"}, {yaml}, core::Seconds(60));
+  EXPECT_TRUE(sources.map().regions.contains(1));
+  for (const auto& [id, region] : of_file) EXPECT_TRUE(sources.map().regions.contains(id));
+  posts.Take()();
+  // An answer that comes late is not wanted any more.
+  sources.Reload();
+  auto late = posts.Take();
+  sources.Reconfigure({}, {yaml}, core::Seconds(60));
+  late();
+  EXPECT_EQ(sources.map().regions, of_file);
+}
+
 TEST_F(DerpSourcesTest, EndsWhileAFetchHangs) {
   std::atomic<bool> began = false;
   auto hanging = [&](const std::string&, std::size_t,

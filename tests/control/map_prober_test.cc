@@ -87,6 +87,25 @@ TEST_F(Prober, OnlyWhoSharesASubnetIsAsked) {
   EXPECT_EQ(Primary(), a);
 }
 
+TEST_F(Prober, OtherIntervalsAreTakenOver) {
+  Start({.interval = {}});
+  Online(a);
+  Online(b);
+  Pass(20);
+  EXPECT_TRUE(asked.empty());
+  prober->Reconfigure(core::Seconds(5), core::Seconds(3), 2);
+  Pass(20);
+  EXPECT_FALSE(asked.empty());
+  unplugged.insert(a);
+  Pass(13);
+  ASSERT_TRUE(tailnet.Get(a).unresponsive);
+  prober->Reconfigure({}, core::Seconds(3), 2);
+  EXPECT_FALSE(tailnet.Get(a).unresponsive) << "nobody would find out that it answers again";
+  asked.clear();
+  Pass(20);
+  EXPECT_TRUE(asked.empty());
+}
+
 TEST_F(Prober, ThePulledCable) {
   Start();
   Online(a);

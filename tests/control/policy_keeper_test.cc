@@ -112,6 +112,29 @@ TEST_F(PolicyKeeperTest, ABadFileKeepsThePolicyOfBefore) {
   EXPECT_EQ(changes, 2);
 }
 
+TEST_F(PolicyKeeperTest, AnotherSourceIsTakenOver) {
+  Write(kGood);
+  ASSERT_TRUE(Start({}));
+  EXPECT_FALSE(keeper->Read({.path = (folder / "none").string()}));
+  auto candidate = keeper->Read({.path = path.string()});
+  ASSERT_TRUE(candidate) << candidate.error().message;
+  EXPECT_EQ(keeper->text(), "") << "nothing has changed yet";
+  keeper->Use({.path = path.string()}, std::move(*candidate));
+  EXPECT_EQ(keeper->text(), kGood);
+  EXPECT_EQ(changes, 1);
+  // From then on that file is watched.
+  Write(R"({"grants":[]})");
+  keeper->Watch();
+  EXPECT_EQ(changes, 2);
+  // And to the store, which has none.
+  candidate = keeper->Read({.database = true});
+  ASSERT_TRUE(candidate);
+  keeper->Use({.database = true}, std::move(*candidate));
+  EXPECT_EQ(keeper->text(), "");
+  EXPECT_EQ(keeper->index().engine(), nullptr);
+  EXPECT_TRUE(keeper->writable());
+}
+
 TEST_F(PolicyKeeperTest, AChangedFileIsNoticed) {
   Write(kGood);
   ASSERT_TRUE(Start({.path = path.string()}));

@@ -25,6 +25,29 @@ TEST_F(FrontLimitsTest, BoundsTheConnectionsOfASource) {
   EXPECT_EQ(shared->sources.sources(), 2u);
 }
 
+TEST_F(FrontLimitsTest, OtherLimitsAreTakenOver) {
+  for (int i = 0; i < 40; ++i) Open("192.0.2.1");
+  EXPECT_EQ(front().connections(), 32u);
+  shared->sources.SetPerSource(34);
+  for (int i = 0; i < 40; ++i) Open("192.0.2.1");
+  EXPECT_EQ(front().connections(), 34u);
+  shared->most_connections = 35;
+  for (int i = 0; i < 40; ++i) Open("192.0.2." + std::to_string(100 + i));
+  EXPECT_EQ(front().connections(), 35u);
+}
+
+TEST_F(FrontLimitsTest, OtherProxiesAreTakenOver) {
+  hold_answers = true;
+  const std::string request = Get("/", "X-Forwarded-For: 198.51.100.1\r\n");
+  Ask(Open("192.0.2.80"), request);
+  const std::vector<std::string> proxies{"192.0.2.80"};
+  front().SetTrustedProxies(*core::net::TrustedProxies::Parse(proxies));
+  Ask(Open("192.0.2.80"), request);
+  ASSERT_EQ(requests.size(), 2u);
+  EXPECT_EQ(requests[0].remote.ip.text(), "192.0.2.80");
+  EXPECT_EQ(requests[1].remote.ip.text(), "198.51.100.1");
+}
+
 TEST_F(FrontLimitsTest, AnIpv6NetworkIsOneSource) {
   for (int i = 0; i < 40; ++i) Open("2001:db8:0:1::" + std::to_string(i + 1));
   EXPECT_EQ(front().connections(), 32u);

@@ -27,6 +27,9 @@ bool PinBelongsIntoMap(const Config& config) {
   return config.tls.self_signed || !config.server_url.starts_with("https://");
 }
 
+CertificateKeeper::CertificateKeeper(const Config& config)
+    : data_dir_(config.data_dir), pinned_(PinBelongsIntoMap(config)) {}
+
 core::Result<CertificateKeeper> CertificateKeeper::Create(
     const Config& config, std::set<std::string> names, core::WallTime now,
     const std::optional<std::array<std::uint8_t, 32>>& relay_key) {
@@ -67,7 +70,7 @@ core::Result<CertificateKeeper> CertificateKeeper::Create(
 }
 
 std::string CertificateKeeper::pin() const {
-  if (!PinBelongsIntoMap(*config_)) return "";
+  if (!pinned_) return "";
   return "sha256-raw:" + loaded_.context->leaf_sha256_hex();
 }
 
@@ -89,8 +92,8 @@ bool CertificateKeeper::Cover(const std::string& host, core::WallTime now) {
   }
   auto names = names_;
   names.insert(host);
-  auto generated = core::tls::LoadOrGenerateCertificate(config_->data_dir,
-                                                        {names.begin(), names.end()}, now, meta_);
+  auto generated =
+      core::tls::LoadOrGenerateCertificate(data_dir_, {names.begin(), names.end()}, now, meta_);
   if (!generated) {
     warning_ = "no certificate for " + host + ": " + generated.error().message;
     return false;

@@ -29,6 +29,8 @@ class CertificateKeeper {
   }
   // "sha256-raw:<hex>" when clients reach this self-signed certificate, else empty.
   [[nodiscard]] std::string pin() const;
+  // Those it was made for, and those that clients brought.
+  [[nodiscard]] const std::set<std::string>& names() const { return names_; }
   [[nodiscard]] bool generated() const { return !files_.has_value(); }
   // The CA that clients must trust for https with the generated certificate.
   [[nodiscard]] const std::string& ca_file() const { return ca_file_; }
@@ -45,9 +47,10 @@ class CertificateKeeper {
   bool Cover(const std::string& host, core::WallTime now);
 
  private:
-  explicit CertificateKeeper(const Config& config) : config_(&config) {}
+  explicit CertificateKeeper(const Config& config);
 
-  const Config* config_;
+  std::string data_dir_;
+  bool pinned_;  // PinBelongsIntoMap
   std::optional<core::tls::CertificateFiles> files_;
   std::set<std::string> names_;
   std::string meta_;  // PEM: the certificate of the relay's key; empty without one

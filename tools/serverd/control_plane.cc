@@ -46,6 +46,10 @@ control::ProbeOptions ProbeOptionsOf(const Config& config) {
   return options;
 }
 
+control::PolicyOptions PolicyOptionsOf(const Config& config) {
+  return {.database = config.policy.database, .path = config.policy.path};
+}
+
 control::ControlLimits ControlLimitsOf(const Config& config) {
   control::ControlLimits limits;
   limits.connections = config.limits.control_connections;
@@ -87,7 +91,7 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
       parts_(std::move(parts)),
       certificate_(std::move(certificate)),
       registry_(loop, *parts_.store, RegistryOptions()),
-      policy_(loop, registry_, {.database = config_.policy.database, .path = config_.policy.path}),
+      policy_(loop, registry_, PolicyOptionsOf(config_)),
       registration_(loop, registry_, PendingLimitsOf(config_)),
       ssh_checks_(loop, registry_,
                   [this](control::NodeId source, control::NodeId destination,
@@ -307,8 +311,11 @@ void ControlPlane::SetRelayPresence(const core::NodePublic& key, bool present) {
 void ControlPlane::OnHostSeen(std::string_view host) {
   if (!config_.server_url.empty() || !config_.derp.host.empty()) return;
   if (!certificate_.Cover(HostOf(host), loop_.Wall())) return;
-  // Clients hear of the new pin before a handshake can show them the certificate.
   LogInfo("tls", "the generated certificate carries another name", {{"name", HostOf(host)}});
+  UseCertificateSoon();
+}
+
+void ControlPlane::UseCertificateSoon() {
   PublishDerp();
   loop_.After(core::Seconds(1), [this] { parts_.use_certificate(certificate_.context()); });
 }
@@ -340,7 +347,7 @@ void ControlPlane::TellDerp() {
   maps_.SetDerp(std::move(map));
 }
 
-void ControlPlane::Watch() {
+void ControlPlane::WatchCertificate() {
   if (certificate_.Refresh(loop_.Wall())) {
     LogInfo("tls", "certificate reloaded");
     parts_.use_certificate(certificate_.context());
@@ -349,6 +356,10 @@ void ControlPlane::Watch() {
       !certificate_.warning().empty()) {
     LogWarn("tls", certificate_.warning());
   }
+}
+
+void ControlPlane::Watch() {
+  WatchCertificate();
   ReportStoreHealth();
   policy_.Watch();
   if (config_.derp.enabled) WatchRelayUse();
@@ -435,27 +446,47 @@ void ControlPlane::Backup(control::AdminRespond respond) {
       });
 }
 
-void ControlPlane::Reload(Config config) {
-  core::SetLogLevel(config.log.level);
-  const bool needs_restart =
-      config.listen != config_.listen || config.prefixes.v4 != config_.prefixes.v4 ||
-      config.prefixes.v6 != config_.prefixes.v6 || config.derp.enabled != config_.derp.enabled ||
-      config.derp.stun_listen != config_.derp.stun_listen ||
-      config.metrics.listen != config_.metrics.listen || config.data_dir != config_.data_dir;
-  config_.log = config.log;
-  config_.dns.override_local_dns = config.dns.override_local_dns;
-  config_.dns.nameservers_global = config.dns.nameservers_global;
-  config_.dns.nameservers_split = config.dns.nameservers_split;
-  config_.dns.search_domains = config.dns.search_domains;
-  config_.dns.extra_records = config.dns.extra_records;
+core::Result<> ControlPlane::Reload(Config config) {
+  // What can fail first.
+  const control::PolicyOptions policy_options = PolicyOptionsOf(config);
+  std::optional<control::PolicyKeeper::Candidate> policy;
+  if (config.policy != config_.policy) {
+    auto read = config.Blame({"policy.path", "policy.mode"}, policy_.Read(policy_options));
+    if (!read) return core::Forward(read);
+    policy = std::move(*read);
+  }
+  std::optional<CertificateKeeper> certificate;
+  if (config.tls != config_.tls || PinBelongsIntoMap(config) != PinBelongsIntoMap(config_) ||
+      OwnNames(config) != OwnNames(config_)) {
+    std::set<std::string> names = OwnNames(config);
+    names.insert(certificate_.names().begin(), certificate_.names().end());
+    auto made = parts_.make_certificate(config, std::move(names));
+    if (!made) return core::Forward(made);
+    certificate = std::move(*made);
+  }
+
+  config_ = std::move(config);
+  if (certificate) {
+    certificate_ = std::move(*certificate);
+    UseCertificateSoon();
+  } else {
+    WatchCertificate();
+  }
+  registry_.SetLifetimes(config_.node.expiry, config_.node.ephemeral_inactivity_timeout);
+  registration_.SetLimits(PendingLimitsOf(config_));
+  clients_.SetConnectionLimit(config_.limits.control_connections);
+  prober_.Reconfigure(config_.node.route_probe_interval, config_.node.route_probe_timeout,
+                      config_.node.route_probe_misses);
+  maps_.SetFullMaps(config_.limits.full_maps_in_transmission);
   TellDns();
-  if (certificate_.Refresh(loop_.Wall())) parts_.use_certificate(certificate_.context());
   PublishDerp();
-  derp_.Reload();
-  policy_.Reload();
-  LogInfo("serve", needs_restart ? "configuration reloaded; some changes need a restart (listen, "
-                                   "prefixes, derp, metrics, data_dir)"
-                                 : "configuration reloaded");
+  derp_.Reconfigure(config_.derp.urls, config_.derp.paths, config_.derp.update_interval);
+  if (policy) {
+    policy_.Use(policy_options, std::move(*policy));
+  } else {
+    policy_.Reload();
+  }
+  return {};
 }
 
 void ControlPlane::Shutdown(std::function<void()> done) {

@@ -49,6 +49,9 @@ class ControlPlane {
     // Any thread may be told these.
     std::function<void(const core::NodePublic&)> close_relay_key;
     std::function<void(std::shared_ptr<const core::tls::ServerContext>)> use_certificate;
+    // The certificate of another configuration, for these names.
+    std::function<core::Result<CertificateKeeper>(const Config&, std::set<std::string>)>
+        make_certificate;
     // Names and content of the files that a backup holds beside the database.
     std::function<std::vector<std::pair<std::string, std::string>>()> backup_files;
     // What a successor takes over, and how it makes this server stop.
@@ -69,8 +72,9 @@ class ControlPlane {
   // "/register/<id>" and "/auth/<id>".
   void ShowLogin(const FrontRequest& request, HttpResponder responder);
   void SetRelayPresence(const core::NodePublic& key, bool present);
-  // Takes over what can change while running; says what cannot.
-  void Reload(Config config);
+  // Takes another configuration over, of which only keys that apply at a reload differ.
+  // An error refuses all of it.
+  core::Result<> Reload(Config config);
   // Ends all streams and commands; `done` runs when everything is with the store.
   void Shutdown(std::function<void()> done);
 
@@ -87,12 +91,15 @@ class ControlPlane {
   void ShowSshCheck(const FrontRequest& request, HttpResponder responder);
   void Backup(control::AdminRespond respond);
   void OnHostSeen(std::string_view host);
+  // Clients hear of the pin before a handshake can show them the certificate.
+  void UseCertificateSoon();
   void PublishDerp();
   // To all clients: the settings of the configuration and what the policy adds.
   void TellDns();
   void TellDerp();
   // Once in a while: the certificate's files, nodes without a relay.
   void Watch();
+  void WatchCertificate();
   void WatchRelayUse();
   void ReportStoreHealth();
 

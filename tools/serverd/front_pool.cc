@@ -76,6 +76,22 @@ std::shared_ptr<const core::tls::ServerContext> FrontPool::tls_context() const {
   return certificate_;
 }
 
+void FrontPool::Reconfigure(const FrontLimits& limits, const core::net::TrustedProxies& proxies,
+                            bool derp_allow_plain) {
+  shared_.most_connections = limits.connections;
+  shared_.sources.SetPerSource(limits.sources.per_source);
+  for (auto& front : fronts_) {
+    RunOn(front.thread->loop(), [&] {
+      front.front->SetTrustedProxies(proxies);
+      front.front->SetDerpAllowPlain(derp_allow_plain);
+      front.front->SetHandshakesInProgress(limits.handshakes.in_progress);
+    });
+  }
+  for (SideDoor& door : side_doors_) {
+    RunOn(fronts_.front().thread->loop(), [&] { door.front->SetTrustedProxies(proxies); });
+  }
+}
+
 // What the kernel has accepted for us is answered before anything else stops.
 void FrontPool::Drain(core::Duration limit) {
   struct Waiting {

@@ -40,6 +40,11 @@ class FrontPool {
   // Grows as fronts start (side doors are not in it).
   [[nodiscard]] const std::shared_ptr<FrontTotals>& totals() const { return totals_; }
 
+  // What a reload of the configuration changes, for connections and requests to come:
+  // of the limits connections, handshakes in progress and connections per source.
+  void Reconfigure(const FrontLimits& limits, const core::net::TrustedProxies& proxies,
+                   bool derp_allow_plain);
+
   // Stops accepting and waits until what was accepted is answered, up to `limit`.
   void Drain(core::Duration limit);
   // Ends the fronts; their threads' loops go on to take tasks until Join.

@@ -1,7 +1,11 @@
 #include "tools/serverd/server.h"
 
 #include <algorithm>
+#include <atomic>
 #include <future>
+#include <memory>
+#include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,6 +22,8 @@
 #include "relay/login/server_login.h"
 #include "storage/commit/lmdb_store.h"
 #include "storage/data_dir.h"
+#include "tools/serverd/config/checks.h"
+#include "tools/serverd/config/reload.h"
 #include "tools/serverd/control_plane.h"
 #include "tools/serverd/front_pool.h"
 #include "tools/serverd/health_board.h"
@@ -72,6 +78,15 @@ core::Result<> CheckGivenCertificate(const Config& config) {
   return {};
 }
 
+std::string ListOf(const std::vector<std::string_view>& keys) {
+  std::string text;
+  for (const std::string_view key : keys) {
+    text += text.empty() ? "" : " ";
+    text += key;
+  }
+  return text.empty() ? "nothing" : text;
+}
+
 }  // namespace
 
 class Server::Impl final : public relay::PresenceListener {
@@ -98,6 +113,9 @@ class Server::Impl final : public relay::PresenceListener {
   core::Result<> OpenStorage(core::Duration wait);
   core::Result<> OpenSockets(std::vector<GivenSocket> given);
   void WarnOfUnreachableName() const;
+  // Any thread, once the keys are there.
+  core::Result<CertificateKeeper> MakeCertificate(const Config& config,
+                                                  std::set<std::string> names) const;
   core::Result<> StartControl();
   core::Result<> StartRelay();
   core::Result<> StartFronts();
@@ -110,7 +128,9 @@ class Server::Impl final : public relay::PresenceListener {
   void Reload();
   void Stop();
 
+  // What the server runs with; other threads go by `shared_config_`, which is the same.
   Config config_;
+  std::atomic<std::shared_ptr<const Config>> shared_config_;
   const Build build_;
   const Reread reread_;
 
@@ -161,6 +181,7 @@ core::Result<> Server::Impl::Open(Inheritance inheritance) {
   std::vector<GivenSocket> given = FromActivation(std::move(inheritance.activated));
   for (const auto& socket : given) activated_.push_back(socket.label);
   NameActivated(activated_, config_);
+  shared_config_ = std::make_shared<const Config>(config_);
   if (!inheritance.take_over) {
     // The data directory first: its error names the server that runs already.
     if (auto opened = OpenStorage({}); !opened) return opened;
@@ -223,6 +244,15 @@ void Server::Impl::WarnOfUnreachableName() const {
           {{"server_url", config_.server_url}});
 }
 
+core::Result<CertificateKeeper> Server::Impl::MakeCertificate(const Config& config,
+                                                              std::set<std::string> names) const {
+  // Our own certificate is sent alone: the first clients that knew pins insist on it.
+  const bool fast_start = config.derp.enabled && !config.tls.cert.empty();
+  return CertificateKeeper::Create(
+      config, std::move(names), core::WallNow(),
+      fast_start ? std::optional(relay_key_->PublicRaw()) : std::nullopt);
+}
+
 core::Result<> Server::Impl::StartControl() {
   core::engine::LoopThreadOptions options;
   options.loop.name = "control";
@@ -231,11 +261,7 @@ core::Result<> Server::Impl::StartControl() {
   auto thread = core::engine::LoopThread::Start(std::move(options));
   if (!thread) return core::Forward(thread);
   control_thread_ = std::move(*thread);
-  // Our own certificate is sent alone: the first clients that knew pins insist on it.
-  const bool fast_start = config_.derp.enabled && !config_.tls.cert.empty();
-  auto certificate =
-      CertificateKeeper::Create(config_, OwnNames(config_), core::WallNow(),
-                                fast_start ? std::optional(relay_key_->PublicRaw()) : std::nullopt);
+  auto certificate = MakeCertificate(config_, OwnNames(config_));
   if (!certificate) return core::Forward(certificate);
   if (!certificate->ca_file().empty()) {
     LogInfo("tls", "serving a certificate of our own", {{"ca", certificate->ca_file()}});
@@ -252,9 +278,13 @@ core::Result<> Server::Impl::StartControl() {
   parts.use_certificate = [this](std::shared_ptr<const core::tls::ServerContext> context) {
     fronts_.SetTlsContext(std::move(context));
   };
+  parts.make_certificate = [this](const Config& config, std::set<std::string> names) {
+    return MakeCertificate(config, std::move(names));
+  };
   parts.backup_files = [this] { return BackupFiles(); };
   parts.sockets = [this] {
-    return HandOver::ListOf(sockets_, control_->command_socket(), config_.SocketPath());
+    return HandOver::ListOf(sockets_, control_->command_socket(),
+                            shared_config_.load()->SocketPath());
   };
   parts.stop = [this] { events_.RequestStop(); };
   auto& loop = control_thread_->loop();
@@ -314,7 +344,8 @@ core::Result<> Server::Impl::StartFronts() {
   parts.metrics = &metrics_;
   parts.version_json = build_.version_json;
   parts.site = [this](std::string_view host, bool https) {
-    return pages::Site{.server_url = BaseUrl(config_, host, https), .version = build_.version};
+    return pages::Site{.server_url = BaseUrl(*shared_config_.load(), host, https),
+                       .version = build_.version};
   };
   parts.show_login = [this](FrontRequest request, HttpResponder responder) {
     auto shared = std::make_shared<std::pair<FrontRequest, HttpResponder>>(std::move(request),
@@ -368,16 +399,18 @@ core::Result<> Server::Impl::StartMetrics() {
 }
 
 RelayTarget Server::Impl::OwnRelay() {
-  const ServerName name = ServerNameOf(config_);
+  const auto shared = shared_config_.load();
+  const Config& config = *shared;
+  const ServerName name = ServerNameOf(config);
   RelayTarget target;
-  target.host = !config_.derp.host.empty() ? config_.derp.host : name.host;
-  target.port = config_.derp.port != 0 ? config_.derp.port : name.port;
+  target.host = !config.derp.host.empty() ? config.derp.host : name.host;
+  target.port = config.derp.port != 0 ? config.derp.port : name.port;
   if (target.host.empty()) {
     target.host = "127.0.0.1";
     target.port = sockets_.http_port != 0 ? sockets_.http_port : 443;
   }
-  target.address = !config_.derp.ipv4.empty() ? config_.derp.ipv4 : config_.derp.ipv6;
-  if (PinBelongsIntoMap(config_)) {
+  target.address = !config.derp.ipv4.empty() ? config.derp.ipv4 : config.derp.ipv6;
+  if (PinBelongsIntoMap(config)) {
     target.cert_name = "sha256-raw:" + fronts_.tls_context()->leaf_sha256_hex();
   }
   return target;
@@ -416,8 +449,8 @@ std::vector<std::pair<std::string, std::string>> Server::Impl::BackupFiles() con
       files.emplace_back("data/" + std::string(name), std::move(*content));
     }
   }
-  if (!config_.source.empty()) {
-    if (auto content = core::ReadPublicFile(config_.source, 1 << 20)) {
+  if (const auto config = shared_config_.load(); !config->source.empty()) {
+    if (auto content = core::ReadPublicFile(config->source, 1 << 20)) {
       files.emplace_back("config/ringscale.toml", std::move(*content));
     }
   }
@@ -430,13 +463,45 @@ void Server::Impl::RunUntilSignal() {
 }
 
 void Server::Impl::Reload() {
+  const auto refuse = [](const core::Error& error) {
+    core::LogError("serve",
+                   "configuration not reloaded, the old one stays in force: " + error.message);
+  };
   auto fresh = reread_();
-  if (!fresh) {
-    core::LogError("serve", "configuration not reloaded: " + fresh.error().message);
-    return;
-  }
+  if (!fresh) return refuse(fresh.error());
   NameActivated(activated_, *fresh);
-  RunOn(control_thread_->loop(), [&] { control_->Reload(std::move(*fresh)); });
+  const auto warnings = fresh->Warnings();
+  ConfigChange change = CompareConfig(config_, std::move(*fresh));
+  // New values beside those that stay until a restart.
+  std::optional<core::Error> misfit;
+  CheckKeysTogether(change.config, [&](BlamedKeys keys, const std::string& message) {
+    misfit = change.config.Blame(
+        keys, {core::ErrorCode::kConflict, message + "; a restart takes all of it over"});
+  });
+  if (misfit) return refuse(*misfit);
+  auto proxies = TrustedProxiesOf(change.config);
+  if (!proxies) return refuse(proxies.error());
+  auto reloaded =
+      RunOn<void>(control_thread_->loop(), [&] { return control_->Reload(change.config); });
+  if (!reloaded) return refuse(reloaded.error());
+
+  const bool other_relay = change.config.server_url != config_.server_url ||
+                           change.config.derp != config_.derp || change.config.tls != config_.tls;
+  config_ = std::move(change.config);
+  shared_config_ = std::make_shared<const Config>(config_);
+  core::ConfigureLog(config_.log.level, config_.log.format);
+  fronts_.Reconfigure(FrontLimitsOf(config_), *proxies, config_.derp.allow_plain);
+  if (other_relay) {
+    prober_.reset();
+    health_.Set("relay", HealthBoard::Severity::kWarning, "");
+    if (auto started = StartProber(); !started) LogWarn("relay", started.error().message);
+  }
+  for (const auto& warning : warnings) LogWarn("config", warning);
+  if (!change.restart.empty()) {
+    LogWarn("serve", "these changes of the configuration need a restart",
+            {{"keys", ListOf(change.restart)}});
+  }
+  LogInfo("serve", "configuration reloaded", {{"changed", ListOf(change.at_reload)}});
 }
 
 void Server::Impl::Stop() {

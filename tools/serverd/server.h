@@ -29,7 +29,8 @@ struct Inheritance {
 
 class Server {
  public:
-  // How to read the configuration again, on SIGHUP.
+  // How to read the configuration again, on SIGHUP. A bad one changes nothing; keys that
+  // need a restart are named in the log (config/reload.h).
   using Reread = std::function<core::Result<Config>()>;
 
   // Everything is up when it returns. Before any thread of the process starts.

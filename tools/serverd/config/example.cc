@@ -15,7 +15,8 @@ constexpr std::string_view kHead =
 # An environment variable overrides the file: RINGSCALE_, section and key, in
 # capitals with '_' between, such as RINGSCALE_DNS_MAGIC_DNS=false; lists are
 # written with commas. Flags of "ringscale serve" override both.
-# "ringscale configtest" tells whether a configuration is right.
+# "ringscale configtest" tells whether a configuration is right. On SIGHUP a running
+# server takes changes over, but for keys marked (restart).
 #
 # Durations are written "30s", "15m", "3h", "90d" or "1h30m", sizes "512MiB".
 )";
@@ -44,6 +45,7 @@ std::string ExampleConfig() {
       out += "[" + section + "]\n\n";
     }
     AppendComment(out, key.doc);
+    if (!key.at_reload && section != "relay") AppendComment(out, "(restart)");
     out.append("#").append(key.path.substr(dot + 1)).append(" = ").append(key.show(defaults));
     out += "\n";
   }

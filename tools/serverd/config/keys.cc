@@ -12,6 +12,52 @@
 namespace ringscale::serverd {
 namespace {
 
+// What a running server takes over (ControlPlane::Reload, Server): the others are
+// sockets, threads, and what the store and the addresses of nodes were laid out by. Who
+// adds a key here makes Reload apply it.
+constexpr std::string_view kAtReload[] = {
+    "server_url",
+    "trusted_proxies",
+    "log.level",
+    "log.format",
+    "tls.cert",
+    "tls.key",
+    "tls.self_signed",
+    "derp.region_id",
+    "derp.region_code",
+    "derp.region_name",
+    "derp.host",
+    "derp.port",
+    "derp.ipv4",
+    "derp.ipv6",
+    "derp.allow_plain",
+    "derp.insecure_for_old_clients",
+    "derp.paths",
+    "derp.urls",
+    "derp.update_interval",
+    "dns.magic_dns",
+    "dns.override_local_dns",
+    "dns.search_domains",
+    "dns.extra_records",
+    "dns.nameservers.global",
+    "dns.nameservers.split",
+    "policy.mode",
+    "policy.path",
+    "node.expiry",
+    "node.ephemeral.inactivity_timeout",
+    "node.routes.ha.probe_interval",
+    "node.routes.ha.probe_timeout",
+    "node.routes.ha.probe_misses",
+    "limits.connections_per_source",
+    "limits.pending_registrations",
+    "limits.pending_registrations_per_source",
+    "limits.pending_registration_lifetime",
+    "limits.handshakes_per_front",
+    "limits.full_maps_in_transmission",
+    "limits.front_connections",
+    "limits.control_connections",
+};
+
 std::vector<Key> MakeKeys() {
   using core::LogFormat;
   using core::LogLevel;
@@ -234,6 +280,8 @@ std::vector<Key> MakeKeys() {
   auto relay = RelayKeys();
   const auto dns = std::ranges::find(keys, "dns.magic_dns", &Key::path);
   keys.insert(dns, std::make_move_iterator(relay.begin()), std::make_move_iterator(relay.end()));
+  for (Key& key : keys)
+    key.at_reload = std::ranges::find(kAtReload, key.path) != std::end(kAtReload);
   return keys;
 }
 

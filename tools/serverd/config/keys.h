@@ -22,6 +22,8 @@ struct Key {
   std::function<std::optional<std::string>(Config&, const Value&)> set;
   // The value as TOML.
   std::function<std::string(Config&)> show;
+  // A running server takes a change over on SIGHUP; else it needs a restart.
+  bool at_reload = false;
 };
 
 struct Section {

@@ -109,13 +109,17 @@ void Front::SetTlsContext(std::shared_ptr<const core::tls::ServerContext> contex
   tls_context_.store(std::move(context));
 }
 
+void Front::SetTrustedProxies(core::net::TrustedProxies proxies) {
+  options_.trusted_proxies = std::move(proxies);
+}
+
 void Front::Accept(core::Fd fd, const core::SocketAddress& peer) {
   stats_.accepted.Add();
   if (!shared_.accepts.Take(loop_.Now())) {
     stats_.accept_limit.Add();
     return;
   }
-  if (shared_.connections.fetch_add(1) >= shared_.limits.connections) {
+  if (shared_.connections.fetch_add(1) >= shared_.most_connections) {
     shared_.connections.fetch_sub(1);
     stats_.full.Add();
     return;

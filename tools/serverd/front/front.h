@@ -123,11 +123,13 @@ struct FrontShared {
   explicit FrontShared(const FrontLimits& front_limits)
       : limits(front_limits),
         sources(front_limits.sources),
-        accepts(front_limits.accepts_per_second, front_limits.accept_burst) {}
+        accepts(front_limits.accepts_per_second, front_limits.accept_burst),
+        most_connections(front_limits.connections) {}
 
-  const FrontLimits limits;
+  const FrontLimits limits;  // as they were at first
   SourceLimits sources;
   AcceptRate accepts;
+  std::atomic<std::size_t> most_connections;
   std::atomic<std::size_t> connections{0};
   std::atomic<std::size_t> bridges{0};
 };
@@ -159,6 +161,11 @@ class Front {
 
   // The certificate of handshakes that begin from now on; null: none. Any thread.
   void SetTlsContext(std::shared_ptr<const core::tls::ServerContext> context);
+
+  // What a reload of the configuration changes, for connections and requests to come.
+  void SetTrustedProxies(core::net::TrustedProxies proxies);
+  void SetDerpAllowPlain(bool allow) { options_.derp_allow_plain = allow; }
+  void SetHandshakesInProgress(std::size_t most) { gate_.SetInProgress(most); }
 
   // Closes what is idle between requests and, after their answers, what is not; new
   // connections still get one answer, so that none is reset that the kernel had
@@ -196,7 +203,7 @@ class Front {
 
   core::engine::Loop& loop_;
   FrontShared& shared_;
-  const FrontOptions options_;
+  FrontOptions options_;
   const FrontHandlers handlers_;
   const std::optional<core::MachinePublic> noise_public_;
   std::atomic<std::shared_ptr<const core::tls::ServerContext>> tls_context_;

@@ -40,6 +40,8 @@ class HandshakeGate {
   // The handshake has ended, or its connection has, waiting or not.
   void Done(std::uint64_t id);
 
+  // Limits::in_progress, from now on.
+  void SetInProgress(std::size_t in_progress) { limits_.in_progress = in_progress; }
   [[nodiscard]] bool waiting() const { return !waiting_.empty(); }
   [[nodiscard]] std::size_t in_progress() const { return in_progress_.size(); }
 
@@ -49,7 +51,7 @@ class HandshakeGate {
     bool takes_place = false;
     core::Instant since;
   };
-  const Limits limits_;
+  Limits limits_;
   std::deque<Entry> waiting_;       // oldest first
   std::vector<Entry> in_progress_;  // oldest first
 };

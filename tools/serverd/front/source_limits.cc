@@ -8,8 +8,8 @@ core::IpPrefix SourceOf(const core::IpAddress& ip) {
 }
 
 bool SourceLimits::Acquire(const core::IpAddress& ip) {
-  const std::uint32_t limit = ip.is_loopback() ? limits_.loopback : limits_.per_source;
   const std::lock_guard lock(mutex_);
+  const std::uint32_t limit = ip.is_loopback() ? limits_.loopback : limits_.per_source;
   std::uint32_t& count = counts_[SourceOf(ip)];
   if (limit != 0 && count >= limit) return false;
   ++count;
@@ -21,6 +21,11 @@ void SourceLimits::Release(const core::IpAddress& ip) {
   const auto it = counts_.find(SourceOf(ip));
   if (it == counts_.end()) return;
   if (--it->second == 0) counts_.erase(it);
+}
+
+void SourceLimits::SetPerSource(std::uint32_t per_source) {
+  const std::lock_guard lock(mutex_);
+  limits_.per_source = per_source;
 }
 
 std::size_t SourceLimits::sources() const {

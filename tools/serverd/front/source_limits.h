@@ -29,9 +29,11 @@ class SourceLimits {
   [[nodiscard]] bool Acquire(const core::IpAddress& ip);
   void Release(const core::IpAddress& ip);
   [[nodiscard]] std::size_t sources() const;
+  // Limits::per_source, for connections to come.
+  void SetPerSource(std::uint32_t per_source);
 
  private:
-  const Limits limits_;
+  Limits limits_;  // under the mutex
   mutable std::mutex mutex_;
   std::map<core::IpPrefix, std::uint32_t> counts_;  // a tree: strangers choose the keys
 };
