@@ -30,8 +30,6 @@ struct AdminApiOptions {
   std::function<std::vector<std::string>(const Node&)> node_notes;
   // The name of a relay region; empty = unknown.
   std::function<std::string(std::uint16_t region)> region_name;
-  // Clients reach the relay by a pinned certificate, which old ones do not know.
-  std::function<bool()> relay_is_pinned;
   // The policy; null: there is none to ask about.
   PolicyKeeper* policy = nullptr;
   // SSH sessions that wait for `auth approve`; null: none ever does.

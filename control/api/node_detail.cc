@@ -1,7 +1,6 @@
 #include "control/api/admin_api.h"
 #include "control/api/objects.h"
 #include "control/auth/client_version.h"
-#include "control/derp/derp_map.h"
 
 namespace ringscale::control {
 
@@ -10,13 +9,6 @@ std::vector<std::string> AdminApi::NotesOn(const Node& node) const {
   const std::uint32_t capability = node.row.capability_version;
   if (capability != 0 && capability < kMinCapabilityVersion) {
     notes.push_back(UnsupportedClient(capability));
-  } else if (capability != 0 && capability < kCapabilityDerpPin && options_.relay_is_pinned &&
-             options_.relay_is_pinned()) {
-    notes.push_back("This client (Tailscale " + ReleaseOf(capability) +
-                    ") does not know certificate pins: it uses the relay without checking its "
-                    "certificate. Update it to " +
-                    ReleaseOf(kCapabilityDerpPin) +
-                    ", or give the server a certificate that clients trust.");
   }
   if (node.expired(loop_.Wall())) {
     notes.push_back(

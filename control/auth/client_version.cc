@@ -3,6 +3,8 @@
 #include <array>
 #include <string_view>
 
+#include "control/derp/derp_map.h"
+
 namespace ringscale::control {
 namespace {
 
@@ -45,6 +47,14 @@ std::string UnsupportedClient(std::uint32_t capability_version) {
          std::to_string(capability_version) + "); this server needs Tailscale " +
          ReleaseOf(kMinCapabilityVersion) + " (" + std::to_string(kMinCapabilityVersion) +
          ") or newer";
+}
+
+std::string UnpinnedClient(std::uint32_t capability_version, bool unchecked) {
+  return "This client (Tailscale " + ReleaseOf(capability_version) +
+         ") does not know certificate pins: it " +
+         (unchecked ? "uses the relay without checking its certificate" : "cannot use the relay") +
+         ". Update it to " + ReleaseOf(kCapabilityDerpPin) +
+         ", or give the server a certificate that clients trust.";
 }
 
 }  // namespace ringscale::control

@@ -15,4 +15,8 @@ std::string ReleaseOf(std::uint32_t capability_version);
 // What the user of an older client reads.
 std::string UnsupportedClient(std::uint32_t capability_version);
 
+// What a client needs that does not know the pin of a server's own certificate
+// (kCapabilityDerpPin); `unchecked`: it is told to use the relay all the same.
+std::string UnpinnedClient(std::uint32_t capability_version, bool unchecked);
+
 }  // namespace ringscale::control

@@ -176,13 +176,11 @@ TEST(AdminApiNodes, BackfillNeedsConfirmation) {
 }
 
 TEST(AdminApiNodes, DetailTellsWhatElseIsKnown) {
-  bool pinned = true;
   ApiFixture api({}, {.node_notes = [](const Node&) { return std::vector<std::string>{"more"}; },
                       .region_name =
                           [](std::uint16_t region) {
                             return region == 900 ? std::string("home") : std::string();
-                          },
-                      .relay_is_pinned = [&pinned] { return pinned; }});
+                          }});
   const UserId alice = api.tailnet.AddUser("alice");
   api.tailnet.AddNode(alice, 1, "laptop",
                       R"(,"IPNVersion":"1.80.3-t1","NetInfo":{"PreferredDERP":900})");
@@ -207,10 +205,8 @@ TEST(AdminApiNodes, DetailTellsWhatElseIsKnown) {
             std::string::npos)
       << text;
   EXPECT_NE(text.find(R"("endpoints":["192.0.2.7:41641"])"), std::string::npos);
-  EXPECT_NE(text.find("does not know certificate pins"), std::string::npos);
   EXPECT_NE(text.find(R"("more"])"), std::string::npos);
 
-  pinned = false;
   api.tailnet.registry().SetRelayConnected(NodeKey(1), true);
   api.tailnet.Settle();
   const std::string quiet = detail();

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "control/auth/client_version.h"
 #include "core/obs/log.h"
 #include "storage/backup/bundle.h"
 #include "tools/serverd/pages/pages.h"
@@ -138,6 +139,9 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
             .node_notes =
                 [this](const control::Node& node) {
                   std::vector<std::string> notes;
+                  if (auto note = UnpinnedNote(node); !note.empty()) {
+                    notes.push_back(std::move(note));
+                  }
                   const auto since = without_relay_.find(node.row.id);
                   if (since != without_relay_.end() &&
                       loop_.Now() - since->second >= kRelayPatience) {
@@ -158,7 +162,6 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
                              ? config_.derp.region_name
                              : std::string();
                 },
-            .relay_is_pinned = [this] { return !certificate_.pin().empty(); },
             .policy = &policy_,
             .ssh_checks = &ssh_checks_}),
       socket_(loop,
@@ -363,6 +366,7 @@ void ControlPlane::Watch() {
   ReportStoreHealth();
   policy_.Watch();
   if (config_.derp.enabled) WatchRelayUse();
+  TellOfUnpinned();
   watch_timer_ = loop_.After(kWatchInterval, [this] { Watch(); });
 }
 
@@ -389,17 +393,34 @@ void ControlPlane::WatchRelayUse() {
     const auto [entry, fresh] = without_relay_.try_emplace(id, now);
     const core::Duration waited = now - entry->second;
     if (!fresh && waited >= kRelayPatience && waited < kRelayPatience + kWatchInterval) {
-      const bool old_client = node.row.capability_version < control::kCapabilityDerpPin &&
-                              !certificate_.pin().empty() && !config_.derp.insecure_for_old_clients;
-      LogWarn("relay",
-              old_client ? "node cannot use the relay: clients before 1.82 do not know pinned "
-                           "certificates; give ringscale a certificate"
-                         : "node has no connection to the relay",
+      LogWarn("relay", "node has no connection to the relay",
               {{"node", node.row.given_name}, {"id", id}, {"client", node.client_version}});
     }
   }
   std::erase_if(without_relay_,
                 [&](const auto& entry) { return registry_.FindNode(entry.first) == nullptr; });
+}
+
+std::string ControlPlane::UnpinnedNote(const control::Node& node) const {
+  const std::uint32_t capability = node.row.capability_version;
+  const bool old =
+      capability >= control::kMinCapabilityVersion && capability < control::kCapabilityDerpPin;
+  if (!old || !config_.derp.enabled || certificate_.pin().empty()) return {};
+  return control::UnpinnedClient(capability, config_.derp.insecure_for_old_clients);
+}
+
+void ControlPlane::TellOfUnpinned() {
+  for (const auto& [id, node] : registry_.nodes()) {
+    if (!node.online || unpinned_told_.contains(id)) continue;
+    const std::string note = UnpinnedNote(node);
+    if (note.empty()) continue;
+    unpinned_told_.insert(id);
+    LogWarn("relay", note, {{"node", node.row.given_name}, {"id", id}});
+  }
+  std::erase_if(unpinned_told_, [&](control::NodeId id) {
+    const control::Node* const node = registry_.FindNode(id);
+    return node == nullptr || UnpinnedNote(*node).empty();
+  });
 }
 
 void ControlPlane::Backup(control::AdminRespond respond) {

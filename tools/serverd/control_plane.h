@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -101,6 +102,10 @@ class ControlPlane {
   void Watch();
   void WatchCertificate();
   void WatchRelayUse();
+  // What a client needs that does not know the pin of our certificate, or nothing; the
+  // log hears it once of each.
+  [[nodiscard]] std::string UnpinnedNote(const control::Node& node) const;
+  void TellOfUnpinned();
   void ReportStoreHealth();
 
   core::engine::Loop& loop_;
@@ -131,6 +136,7 @@ class ControlPlane {
   } policy_first_{*this};
   // Online nodes of our region without a relay connection: since when.
   std::unordered_map<control::NodeId, core::Instant> without_relay_;
+  std::set<control::NodeId> unpinned_told_;
   bool derp_scores_told_ = false;
   core::engine::TimerId watch_timer_;
 };
