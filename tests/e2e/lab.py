@@ -42,6 +42,15 @@ def wait_until(what, probe, timeout=30.0, interval=0.1):
     raise LabError(f"not within {timeout:.0f} s: {what} (last: {last!r})")
 
 
+def own_run_folder():
+    """In a namespace of users, /run belongs to root outside: one of our own for the names
+    of namespaces."""
+    if pathlib.Path("/proc/self/uid_map").read_text().split()[2] == str(2 ** 32 - 1):
+        return
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], capture_output=True).returncode == 0:
+        os.mkdir("/run/netns")
+
+
 def why_not():
     """None when a lab can be made here, else the reason."""
     if os.geteuid() != 0:
@@ -58,11 +67,16 @@ def why_not():
     return None
 
 
-def ignore_sockets(folder, names):
-    """Of a folder, what cannot be copied as a file."""
-    paths = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
-    return [name for name, mode in paths.items()
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))]
+def ignore_uncopyable(folder, names):
+    """Of a folder, what cannot be copied as a file, or not by us."""
+    ignored = []
+    for name in names:
+        path = os.path.join(folder, name)
+        mode = os.lstat(path).st_mode
+        copyable = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+        if not stat.S_ISLNK(mode) and not (copyable and os.access(path, os.R_OK)):
+            ignored.append(name)
+    return ignored
 
 
 class Host:
@@ -78,7 +92,7 @@ class Host:
         self.dir.mkdir()
         # Its own /etc: clients rewrite resolv.conf and keep a copy beside it.
         self.etc = self.dir / "etc"
-        shutil.copytree("/etc", self.etc, symlinks=True, ignore=ignore_sockets)
+        shutil.copytree("/etc", self.etc, symlinks=True, ignore=ignore_uncopyable)
         for name in ("resolv.conf", "hosts"):
             (self.etc / name).unlink(missing_ok=True)
         (self.etc / "resolv.conf").write_text("# no resolver in this lab\n")

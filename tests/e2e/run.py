@@ -19,7 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from case import Set  # noqa: E402
-from lab import why_not  # noqa: E402
+from lab import own_run_folder, why_not  # noqa: E402
 
 SKIPPED = 77
 
@@ -55,6 +55,7 @@ def main():
     if unknown:
         print(f"no set {unknown[0]!r}; there are: {' '.join(every)}", file=sys.stderr)
         return 2
+    own_run_folder()
     if reason := why_not():
         print(f"skipped: {reason}")
         return SKIPPED
