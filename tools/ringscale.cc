@@ -4,9 +4,12 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -19,6 +22,7 @@
 #include "tools/relayd/settings.h"
 #include "tools/serverd/config.h"
 #include "tools/serverd/server.h"
+#include "tools/serverd/typed_command.h"
 
 namespace ringscale {
 namespace {
@@ -55,6 +59,25 @@ serverd::ConfigOverrides OverridesOf(const ctl::ServeFlags& flags) {
   return overrides;
 }
 
+// Other commands, on this machine, for the server that these flags start.
+std::string CommandsFor(const ctl::ServeFlags& flags) {
+  std::vector<std::string> same;
+  const auto add = [&](const char* flag, const std::string& value) {
+    // Where the shell is later, a relative path means something else.
+    std::error_code error;
+    const auto absolute = std::filesystem::absolute(value, error);
+    if (!error) same.insert(same.end(), {flag, absolute.string()});
+  };
+  if (!flags.config.empty()) add("--config", flags.config);
+  if (flags.data_dir) add("--data-dir", *flags.data_dir);
+  if (flags.socket) add("--socket", *flags.socket);
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  const char* const path = std::getenv("PATH");
+  return serverd::TypedCommand(error ? "ringscale" : program.string(), path != nullptr ? path : "",
+                               same);
+}
+
 int Complain(const core::Error& error) {
   core::FlushLog();
   std::fprintf(stderr, "Error: %s\n", error.message.c_str());
@@ -87,8 +110,11 @@ int Serve(const ctl::ServeFlags& flags) {
   if (!server) return Complain(server.error());
   if (people_read) {
     core::FlushLog();
-    std::printf("\nringscale %s is ready. On each machine that shall join, run:\n\n    %s\n\n",
-                build.version.c_str(), (*server)->JoinLine().c_str());
+    std::printf(
+        "\nringscale %s is ready. On each machine that shall join, run:\n\n    %s\n\n"
+        "It prints an address; the page there shows the command that lets the machine in, as\n"
+        "one of a user. Make that user once, on this machine:\n\n    %s users create NAME\n\n",
+        build.version.c_str(), (*server)->JoinLine().c_str(), CommandsFor(flags).c_str());
     std::fflush(stdout);
   }
   (*server)->RunUntilSignal();

@@ -6,8 +6,9 @@
 namespace ringscale::control {
 
 void AdminApi::FinishLogin(std::string_view id, std::string_view user, AdminRespond respond) {
-  const auto owner = registry_.ResolveUser(user);
+  auto owner = registry_.ResolveUser(user);
   if (!owner) {
+    owner.error().message += " (`ringscale users create NAME` makes one)";
     respond(Problem("looking up user", owner.error()));
     return;
   }

@@ -166,7 +166,9 @@ TEST_F(CtlForms, PreAuthKeysCreate) {
        "hskey-auth-whole\n");
   Same({"preauthkeys create --tags tag:a", "preauthkeys create -u 0 --tags tag:a"},
        {body("", kPlain, "2026-01-01T01:00:00Z", R"(["tag:a"])")}, "hskey-auth-whole\n");
-  Fails({"preauthkeys create -u ghost"}, "user not found");
+  Fails({"preauthkeys create -u ghost"},
+        "user not found: there is no user with the name ghost (`ringscale users create ghost` "
+        "makes one");
   Fails({"preauthkeys create -u 1 -e tomorrow", "preauthkeys create -u 1 -e 5",
          "preauthkeys create -u 1 -e -5h"},
         "not a duration");

@@ -133,7 +133,8 @@ TEST_F(CtlServer, ADeviceIsLetInByCommand) {
 
   const std::string unknown = "hskey-authreq-000000000000000000000000";
   EXPECT_NE(Error("auth register --user alice --auth-id x").find("invalid"), std::string::npos);
-  EXPECT_NE(Error("auth register --user ghost --auth-id " + unknown).find("looking up user"),
+  EXPECT_NE(Error("auth register --user ghost --auth-id " + unknown)
+                .find("looking up user: user not found (`ringscale users create NAME` makes one)"),
             std::string::npos);
   EXPECT_NE(Error("auth approve --auth-id x").find("invalid auth_id"), std::string::npos);
   EXPECT_NE(Error("auth reject --auth-id " + unknown).find("no pending auth session"),

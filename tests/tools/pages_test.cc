@@ -80,6 +80,7 @@ TEST(Pages, RegisterShowsTheCommandOfAPendingRequest) {
   EXPECT_NE(page.body.find("ringscale auth register --auth-id " + std::string(kId) +
                            " --user USERNAME</code>"),
             std::string::npos);
+  EXPECT_NE(page.body.find("ringscale users create NAME"), std::string::npos);
   EXPECT_NE(page.body.find("Alice&#39;s MacBook"), std::string::npos);
   EXPECT_NE(page.body.find("about 14 minutes"), std::string::npos);
   EXPECT_EQ(Header(page, "cache-control"), "no-store");

@@ -209,7 +209,10 @@ Result<Value> FindUser(Session& session, const std::string& name_or_id) {
   const auto missing = [&] {
     return Fail(ErrorCode::kNotFound, std::string("user not found: there is no user with the ") +
                                           (id ? "ID " : "name ") + name_or_id +
-                                          " (`ringscale users list` shows them)");
+                                          (id ? " (`ringscale users list` shows them)"
+                                              : " (`ringscale users create " + name_or_id +
+                                                    "` makes one, `ringscale users list` shows "
+                                                    "those there are)"));
   };
   // To the API an id of 0 means everybody.
   if (id && name_or_id.find_first_not_of('0') == std::string::npos) return missing();

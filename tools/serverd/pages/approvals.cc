@@ -37,6 +37,10 @@ Page Register(const Site& site, std::string_view id, const std::optional<LoginRe
       "<p>Nothing has been changed yet. The person who runs this server lets the device in "
       "with this command, on the server, with the name of the user it shall belong to:</p>\n";
   body += CommandBox("ringscale auth register --auth-id " + std::string(id) + " --user USERNAME");
+  body +=
+      "<p>If there is no user yet, <code>ringscale users create NAME</code> makes one. Where the "
+      "shell does not find <code>ringscale</code>, use the whole path that the server printed "
+      "when it started.</p>\n";
   body += "<p>The device connects by itself a moment later.</p>\n<dl>\n";
   if (!request->hostname.empty()) {
     body += "<dt>Device</dt><dd>" + Escape(request->hostname) + "</dd>\n";
