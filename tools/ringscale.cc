@@ -84,6 +84,13 @@ int Complain(const core::Error& error) {
   return 1;
 }
 
+// The same once the log is set up: whoever reads the log finds it there.
+int FailedStart(std::string_view component, const core::Error& error) {
+  core::LogError(component, "cannot start: " + error.message);
+  core::FlushLog();
+  return 1;
+}
+
 // The signals that the server waits for must be blocked before the first thread
 // of the process exists (the log's writer is one): threads inherit the mask.
 void BlockServerSignals() {
@@ -107,7 +114,7 @@ int Serve(const ctl::ServeFlags& flags) {
       std::move(*config), {.version = build.version, .version_json = VersionJson(build)},
       [overrides] { return serverd::LoadConfig(overrides); },
       {.activated = std::move(*activated), .take_over = flags.take_over});
-  if (!server) return Complain(server.error());
+  if (!server) return FailedStart("serve", server.error());
   if (people_read) {
     core::FlushLog();
     std::printf(
@@ -132,7 +139,7 @@ int Relay(const ctl::RelayFlags& flags) {
   auto node =
       relayd::RelayNode::Start(std::move(*config), RINGSCALE_VERSION,
                                {.activated = std::move(*activated), .take_over = flags.take_over});
-  if (!node) return Complain(node.error());
+  if (!node) return FailedStart("relay", node.error());
   if (people_read) {
     core::FlushLog();
     std::printf("\nringscale relay %s is ready. As a node of a DERP map:\n\n    %s\n\n",

@@ -304,6 +304,16 @@ TEST(Config, WarnsOfWhatWillSurprise) {
   EXPECT_TRUE(Warns(Parse("metrics.listen = \":9090\""), "not a loopback address"));
 }
 
+// configtest does not know whether the port is free; a start does.
+TEST(Config, OneWarningOfAPublicHttpNameWithout443) {
+  const Config config = Parse("server_url = \"http://net.example.com:8080\"");
+  ASSERT_EQ(config.Warnings().size(), 1U);
+  EXPECT_TRUE(Contains(config.Warnings()[0], "that works if this server can listen on port 443"));
+  ASSERT_EQ(config.Warnings(false).size(), 1U);
+  EXPECT_TRUE(Contains(config.Warnings(false)[0], "this server cannot listen on port 443"));
+  EXPECT_TRUE(config.Warnings(true).empty());
+}
+
 TEST(Config, ServerUrlsAreSplit) {
   const auto url = SplitServerUrl("https://Net.Example.com.:8443/");
   EXPECT_TRUE(url.https);

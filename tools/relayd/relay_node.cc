@@ -119,6 +119,7 @@ class RelayNode::Impl {
     std::unique_ptr<serverd::AdminSocket> socket;
     std::unique_ptr<serverd::HandOver> hand_over;
   } on_local_;
+  bool started_ = false;
   bool stopped_ = false;
 };
 
@@ -157,6 +158,7 @@ core::Result<> RelayNode::Impl::Start(serverd::Inheritance inheritance) {
   if (old_relay) {
     if (auto told = old_relay->TellToStop(); !told) return told;
   }
+  started_ = true;
   return {};
 }
 
@@ -409,7 +411,7 @@ void RelayNode::Impl::Reload() {
 
 void RelayNode::Impl::Stop() {
   if (std::exchange(stopped_, true)) return;
-  LogInfo("relay", "stopping");
+  if (started_) LogInfo("relay", "stopping");
   fronts_.Drain(kFrontDrain);
   if (local_) {
     RunOn(local_->loop(), [this] {
@@ -432,7 +434,7 @@ void RelayNode::Impl::Stop() {
   fronts_.Join();
   if (local_) local_->Join();
   events_.End();
-  LogInfo("relay", "stopped");
+  if (started_) LogInfo("relay", "stopped");
   core::FlushLog();
 }
 

@@ -192,8 +192,10 @@ struct Config {
     return result;
   }
 
-  // What works, but not as one may expect: a sentence each.
-  [[nodiscard]] std::vector<std::string> Warnings() const;
+  // What works, but not as one may expect: a sentence each. `https_443`: whether the
+  // server listens on port 443; as configured while that is not known.
+  [[nodiscard]] std::vector<std::string> Warnings(
+      std::optional<bool> https_443 = std::nullopt) const;
   [[nodiscard]] std::string SocketPath() const;
 };
 

@@ -112,7 +112,6 @@ class Server::Impl final : public relay::PresenceListener {
   core::Result<> Open(Inheritance inheritance);
   core::Result<> OpenStorage(core::Duration wait);
   core::Result<> OpenSockets(std::vector<GivenSocket> given);
-  void WarnOfUnreachableName() const;
   // Any thread, once the keys are there.
   core::Result<CertificateKeeper> MakeCertificate(const Config& config,
                                                   std::set<std::string> names) const;
@@ -156,6 +155,7 @@ class Server::Impl final : public relay::PresenceListener {
   std::unique_ptr<WebHandlers> web_;
   FrontPool fronts_{FrontLimitsOf(config_)};
   std::unique_ptr<RelayProber> prober_;
+  bool started_ = false;
   bool stopped_ = false;
 };
 
@@ -165,7 +165,6 @@ core::Result<> Server::Impl::Start(Inheritance inheritance) {
   if (auto prepared = PrepareProcess("serve", config_.engine.core_dumps); !prepared) {
     return prepared;
   }
-  for (const auto& warning : config_.Warnings()) LogWarn("config", warning);
 
   if (auto opened = Open(std::move(inheritance)); !opened) return opened;
   for (auto step : {&Impl::StartControl, &Impl::StartRelay, &Impl::StartFronts, &Impl::StartMetrics,
@@ -174,6 +173,7 @@ core::Result<> Server::Impl::Start(Inheritance inheritance) {
   }
   RunOn(control_thread_->loop(),
         [this] { control_->ServeCommands(std::move(*sockets_.commands)); });
+  started_ = true;
   return {};
 }
 
@@ -226,22 +226,11 @@ core::Result<> Server::Impl::OpenSockets(std::vector<GivenSocket> given) {
   auto sockets = OpenServerSockets(config_, std::move(given));
   if (!sockets) return core::Forward(sockets);
   sockets_ = std::move(*sockets);
-  WarnOfUnreachableName();
+  for (const auto& warning : config_.Warnings(sockets_.https_443)) LogWarn("config", warning);
   auto trusted = TrustedProxiesOf(config_);
   if (!trusted) return core::Forward(trusted);
   proxies_ = std::move(*trusted);
   return {};
-}
-
-void Server::Impl::WarnOfUnreachableName() const {
-  const ServerName name = ServerNameOf(config_);
-  if (name.host.empty() || name.https || sockets_.https_443) return;
-  const auto ip = core::IpAddress::Parse(name.host);
-  if (name.host == "localhost" || (ip && (ip->is_private() || ip->is_loopback()))) return;
-  LogWarn("serve",
-          "server_url is http:// of a public name and port 443 is not ours: clients will lose this "
-          "server after their first reconnect, they insist on https port 443 then",
-          {{"server_url", config_.server_url}});
 }
 
 core::Result<CertificateKeeper> Server::Impl::MakeCertificate(const Config& config,
@@ -470,7 +459,7 @@ void Server::Impl::Reload() {
   auto fresh = reread_();
   if (!fresh) return refuse(fresh.error());
   NameActivated(activated_, *fresh);
-  const auto warnings = fresh->Warnings();
+  const auto warnings = fresh->Warnings(sockets_.https_443);
   ConfigChange change = CompareConfig(config_, std::move(*fresh));
   // New values beside those that stay until a restart.
   std::optional<core::Error> misfit;
@@ -506,7 +495,7 @@ void Server::Impl::Reload() {
 
 void Server::Impl::Stop() {
   if (std::exchange(stopped_, true)) return;
-  LogInfo("serve", "stopping");
+  if (started_) LogInfo("serve", "stopping");
   prober_.reset();
   fronts_.Drain(kFrontDrain);
   if (relay_) relay_->Stop(kRelayDrain);
@@ -526,7 +515,7 @@ void Server::Impl::Stop() {
   fronts_.Join();
   if (control_thread_) control_thread_->Join();
   events_.End();
-  LogInfo("serve", "stopped");
+  if (started_) LogInfo("serve", "stopped");
   core::FlushLog();
 }
 

@@ -226,18 +226,19 @@ std::string Config::SocketPath() const {
   return unix_socket.path.empty() ? data_dir + "/ringscale.sock" : unix_socket.path;
 }
 
-std::vector<std::string> Config::Warnings() const {
+std::vector<std::string> Config::Warnings(std::optional<bool> https_443) const {
   std::vector<std::string> warnings = source_warnings;
   if (!server_url.empty()) {
     const ServerUrl url = SplitServerUrl(server_url);
-    if (!url.https && !ClientsKeepHttp(url.host) && !ListensOn(*this, 443)) {
+    if (!url.https && !ClientsKeepHttp(url.host) && !https_443.value_or(ListensOn(*this, 443))) {
       warnings.push_back(
           "server_url " + server_url +
           " works with private addresses and localhost only: for any other host clients go to "
           "https://" +
           url.host + ":443 after a failed connection, and stay there" +
-          (listen_auto ? "; that works if this server can listen on port 443"
-                       : "; add \":443\" to listen, or use an https:// URL"));
+          (!listen_auto            ? "; add \":443\" to listen, or use an https:// URL"
+           : https_443.has_value() ? "; this server cannot listen on port 443"
+                                   : "; that works if this server can listen on port 443"));
     }
     if (url.https && tls.cert.empty() && !tls.self_signed && trusted_proxies.empty()) {
       warnings.push_back(
