@@ -1,4 +1,5 @@
 #include "tests/tools/front_support.h"
+#include "tools/serverd/config/keys.h"
 
 namespace ringscale::serverd {
 namespace {
@@ -56,6 +57,9 @@ TEST_F(FrontLimitsTest, AnIpv6NetworkIsOneSource) {
 }
 
 TEST_F(FrontLimitsTest, LoopbackHasALimitOfItsOwn) {
+  // As the key's documentation says.
+  const std::string limit = std::to_string(SourceLimits::Limits{}.loopback);
+  EXPECT_NE(FindKey("limits.connections_per_source")->doc.find(limit), std::string_view::npos);
   limits.sources.loopback = 50;
   for (int i = 0; i < 60; ++i) Open("127.0.0.1");
   EXPECT_EQ(front().connections(), 50u);

@@ -220,7 +220,8 @@ std::vector<Key> MakeKeys() {
 
       CountKey("limits.connections_per_source", RINGSCALE_MEMBER(limits.connections_per_source), 0,
                "Connections of one address (IPv6: one /64) that have not said yet who they\n"
-               "are. 0: any number."),
+               "are. 0: any number. This machine's own (127.0.0.1, ::1) may be 4096; that is\n"
+               "everybody behind a proxy here that trusted_proxies does not name."),
       CountKey("limits.pending_registrations", RINGSCALE_MEMBER(limits.pending_registrations), 1,
                "Interactive logins that wait for approval, in all and of one address."),
       CountKey("limits.pending_registrations_per_source",
