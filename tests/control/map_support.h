@@ -2,6 +2,8 @@
 // reads streams as tailscaled does, and a model of what it knows afterwards.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -152,5 +154,36 @@ std::vector<std::string> RulesOf(const std::vector<FilterEntry>& filter);
 Members ExpectedPeer(const MapSource& tailnet, NodeId peer);
 // Fails the test unless the model equals the tailnet as `viewer` may see it.
 void ExpectConverged(const TestClient& client, const MapSource& tailnet, const PolicyView& policy);
+
+// The least time between a change and its fan-out.
+inline constexpr core::Duration kTick = core::Millis(10);
+
+// A service on a tailnet in memory, in which everybody sees everybody.
+class MapServiceTest : public ::testing::Test {
+ protected:
+  void Start(MapOptions options = {}) {
+    service = std::make_unique<MapServiceImpl>(loop, tailnet, policy, options);
+    EmbeddedRegion region;
+    region.pin = "sha256-raw:ab";
+    DerpMap derp;
+    derp.embedded = region;
+    service->SetDerp(derp);
+    service->SetDns({});
+    service->Load();
+    tailnet.Attach(*service);
+  }
+  std::unique_ptr<TestClient> Open(NodeId id, bool zstd = true) {
+    return std::make_unique<TestClient>(*service, tailnet, id, zstd);
+  }
+  void Settle(std::vector<TestClient*> clients) {
+    loop.Advance(kTick);
+    for (TestClient* client : clients) client->Drain();
+  }
+
+  FakeLoop loop;
+  FakeTailnet tailnet;
+  AllowAllPolicy policy;
+  std::unique_ptr<MapServiceImpl> service;
+};
 
 }  // namespace ringscale::control::testing

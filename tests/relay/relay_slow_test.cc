@@ -1,0 +1,261 @@
+// Slow and silent clients.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "tests/relay/shard_support.h"
+
+namespace ringscale::relay {
+namespace {
+
+using RelaySlow = RelayShardTest;
+INSTANTIATE_TEST_SUITE_P(All, RelaySlow, AllVariants(), NameOf);
+
+TEST_P(RelaySlow, ABlockedReceiverDelaysNobodyElse) {
+  Start();
+  SimClient& alice = Connect();
+  SimClient& bob = Connect();
+  SimClient& cathy = Connect();
+  cathy.socket().window = 0;
+  for (int i = 0; i < 100; ++i) SendPacket(alice, cathy, Frame(1400, 1));
+  SendPacket(alice, bob, Text("hi"));
+  EXPECT_EQ(world_->Receive(bob, core::Millis(20)), RecvPacket(alice.key(), Text("hi")));
+}
+
+TEST_P(RelaySlow, AReceiverThatTakesNothingIsClosedAfterTheWriteTimeout) {
+  Start();
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  b.socket().window = 0;
+  SendPacket(a, b, Text("x"));
+  world_->Skip(core::Millis(1900));
+  EXPECT_FALSE(b.closed());
+  world_->Skip(core::Millis(200));
+  EXPECT_TRUE(b.closed());
+  EXPECT_EQ(world_->Closed(CloseReason::kWriteTimeout), 1u);
+  EXPECT_EQ(world_->Dropped(DropReason::kWriteError), 1u);
+}
+
+TEST_P(RelaySlow, AMeshPeerHasThirtySeconds) {
+  Start();
+  SimClient& a = Connect();
+  SimClient& m = Mesh();
+  m.socket().window = 0;
+  SendPacket(a, m, Text("x"));
+  world_->Skip(core::Seconds(29));
+  EXPECT_FALSE(m.closed());
+  world_->Skip(core::Seconds(2));
+  EXPECT_TRUE(m.closed());
+}
+
+TEST_P(RelaySlow, ASlowReceiverThatMakesProgressIsKept) {
+  Start();
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  b.socket().window = 1000;
+  for (int i = 0; i < 100; ++i) SendPacket(a, b, Frame(1400, 1));
+  for (int i = 0; i < 100; ++i) {
+    world_->Skip(core::Millis(300));
+    b.Read(500, world_->aead());
+    ASSERT_FALSE(b.closed());
+  }
+  EXPECT_EQ(world_->Closed(CloseReason::kWriteTimeout), 0u);
+  EXPECT_EQ(b.complaint(), "");
+}
+
+TEST_P(RelaySlow, OldPacketsAreDroppedFreshOnesArrive) {
+  Start();
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  b.socket().window = 0;
+  SendPacket(a, b, Text("in flight"));
+  world_->Skip(core::Millis(10));
+  SendPacket(a, b, Text("old"));
+  world_->Skip(core::Millis(1200));
+  SendPacket(a, b, Text("fresh"));
+  world_->Skip(core::Millis(10));
+  b.socket().window = 1 << 20;
+  EXPECT_EQ(world_->Receive(b), RecvPacket(a.key(), Text("in flight")));
+  EXPECT_EQ(world_->Receive(b), RecvPacket(a.key(), Text("fresh")));
+  EXPECT_EQ(world_->Dropped(DropReason::kQueueAge), 1u);
+}
+
+TEST_P(RelaySlow, TheTimeInQueuesIsAnAverageThatForgets) {
+  WorldOptions options;
+  options.limits.queue.max_age_ms = 1000;
+  Start(options);
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  const auto age_ms = [&] {
+    return static_cast<double>(
+               world_->Sum([](const ShardMetrics& m) { return m.queue_age_us.Value(); })) /
+           1000;
+  };
+  for (int i = 0; i < 20; ++i) {
+    SendPacket(a, b, Text("at once"));
+    world_->Run(core::Millis(1));
+  }
+  EXPECT_LT(age_ms(), 2);
+  b.socket().window = 0;
+  SendPacket(a, b, Text("in flight"));
+  world_->Skip(core::Millis(10));
+  SendPacket(a, b, Text("waits"));
+  world_->Skip(core::Millis(500));
+  b.socket().window = 1 << 20;
+  world_->Receive(b);
+  world_->Run(core::Millis(20));
+  // A tenth of the half second that one send has waited.
+  EXPECT_GT(age_ms(), 45);
+  EXPECT_LT(age_ms(), 60);
+  for (int i = 0; i < 60; ++i) {
+    SendPacket(a, b, Text("at once"));
+    world_->Run(core::Millis(1));
+  }
+  EXPECT_LT(age_ms(), 3);
+}
+
+TEST_P(RelaySlow, SendsAreCountedByWhatTheyCarry) {
+  Start();
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  b.socket().window = 0;
+  SendPacket(a, b, Text("in flight"));
+  world_->Run(core::Millis(5));
+  for (int i = 0; i < 12; ++i) SendPacket(a, b, Text("behind it"));
+  world_->Run(core::Millis(5));
+  b.socket().window = 1 << 20;
+  ReceiveAll(*world_, b);
+  core::HistogramValues values;
+  world_->Sum([&](const ShardMetrics& m) {
+    m.packets_per_send.AddTo(values);
+    return 0;
+  });
+  EXPECT_EQ(values.sum, 13u);
+  EXPECT_EQ(values.counts[1], 1u);   // one packet
+  EXPECT_EQ(values.counts[11], 1u);  // eleven to fifteen
+}
+
+// A receiver that has stopped keeps no more than what came in the last moment.
+TEST_P(RelaySlow, OldPacketsMakeRoomWhileNothingCanBeSent) {
+  WorldOptions options;
+  options.limits.queue.max_age_ms = 200;
+  Start(options);
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  b.socket().window = 0;
+  SendPacket(a, b, Text("in flight"));
+  world_->Run(core::Millis(3));
+  for (int i = 0; i < 50; ++i) SendPacket(a, b, Frame(1000, 1));
+  world_->Skip(core::Millis(300));
+  EXPECT_EQ(world_->Dropped(DropReason::kQueueAge), 0u);
+  SendPacket(a, b, Text("fresh"));
+  world_->Run(core::Millis(3));
+  EXPECT_EQ(world_->Dropped(DropReason::kQueueAge), 50u);
+}
+
+TEST_P(RelaySlow, DiscoOvertakesAQueueOfData) {
+  Start();
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  b.socket().window = 0;
+  for (int i = 0; i < 20; ++i) {
+    SendPacket(a, b, Frame(1400, 1));
+    world_->Run(core::Millis(1));
+  }
+  SendPacket(a, b, Disco());
+  world_->Run(core::Millis(5));
+  b.socket().window = 1 << 20;
+  const auto frames = ReceiveAll(*world_, b);
+  ASSERT_EQ(frames.size(), 21u);
+  const auto disco = std::find_if(frames.begin(), frames.end(), [](const Frame& frame) {
+    return frame.size() == kPacketFrameOverhead + Disco().size();
+  });
+  EXPECT_LT(disco - frames.begin(), 5) << "only what was in flight is ahead of it";
+}
+
+TEST_P(RelaySlow, ASendCarriesWhatTheReceiverTakesInItsTime) {
+  WorldOptions options;
+  options.limits.batch = {.bytes = 64'000, .pieces = 512, .time_ms = 20, .least_bytes = 4'000};
+  options.limits.queue.max_age_ms = 100'000;
+  Start(options);
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  // The size of the first send of a queue of 100 kB, which stays in flight.
+  const auto first_send = [&] {
+    b.socket().window = 0;
+    SendPacket(a, b, Text("x"));
+    world_->Run(core::Millis(3));
+    for (int i = 0; i < 100; ++i) SendPacket(a, b, Frame(1000, 1));
+    world_->Run(core::Millis(3));
+    b.socket().window = 2000;
+    world_->Run(core::Millis(3));
+    return b.socket().send ? b.socket().send->total : 0;
+  };
+  EXPECT_LT(first_send(), 6'000u) << "of a receiver that nothing is known of";
+  b.socket().window = 1 << 20;
+  EXPECT_EQ(ReceiveAll(*world_, b).size(), 101u);
+  EXPECT_GE(first_send(), 64'000u) << "of one that has taken everything at once";
+  for (int i = 0; i < 80; ++i) {
+    world_->Run(core::Millis(40));
+    b.Read(1000, world_->aead());
+  }
+  ASSERT_TRUE(b.socket().send);
+  EXPECT_LT(b.socket().send->total, 6'000u) << "of one that takes 500 bytes in 20 ms";
+  b.socket().window = 1 << 20;
+  EXPECT_GT(ReceiveAll(*world_, b).size(), 10u);
+  EXPECT_EQ(b.complaint(), "");
+}
+
+TEST_P(RelaySlow, SlowReceiversPinNoReceiveBuffers) {
+  WorldOptions options;
+  options.ring = {.buffer_count = 16, .buffer_size = 4096};
+  Start(options);
+  SimClient& a = Connect();
+  SimClient& z = Connect();
+  std::vector<SimClient*> slow;
+  for (int i = 0; i < 40; ++i) {
+    slow.push_back(&Connect());
+    slow.back()->socket().window = 0;
+  }
+  for (int round = 0; round < 3; ++round) {
+    for (SimClient* s : slow) {
+      SendPacket(a, *s, Frame(1000, 1));
+      world_->Run(core::Millis(1));
+    }
+  }
+  SendPacket(a, z, Text("still here"));
+  EXPECT_EQ(world_->Receive(z), RecvPacket(a.key(), Text("still here")));
+  for (std::size_t i = 0; i < world_->shard_count(); ++i) {
+    EXPECT_GE(world_->shard(i).core().pool().receive_free(), 4u);
+  }
+  EXPECT_GT(world_->Sum([](const ShardMetrics& m) {
+    return m.bytes_settled.Value() + m.bytes_lent_by_copy.Value();
+  }),
+            0u);
+}
+
+TEST_P(RelaySlow, TheLaneBoundDropsTheOldestOfASlowReceiver) {
+  WorldOptions options;
+  options.limits.queue.bytes[static_cast<std::size_t>(Lane::kData)] = 20'000;
+  options.times.write_timeout = core::Seconds(0);
+  Start(options);
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  b.socket().window = 0;
+  for (std::uint32_t i = 0; i < 100; ++i) {
+    Frame packet(1000);
+    core::StoreBe32(packet.data(), i);
+    SendPacket(a, b, packet);
+    world_->Run(core::Millis(1));
+  }
+  EXPECT_GT(world_->Dropped(DropReason::kQueueHead), 50u);
+  b.socket().window = 1 << 20;
+  const auto frames = ReceiveAll(*world_, b);
+  EXPECT_EQ(core::LoadBe32(frames.back().data() + kPacketFrameOverhead), 99u);
+  EXPECT_EQ(frames.size() + world_->Dropped(DropReason::kQueueHead), 100u);
+}
+
+}  // namespace
+}  // namespace ringscale::relay
