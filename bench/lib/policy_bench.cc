@@ -26,8 +26,11 @@ using control::NodeId;
 
 constexpr std::size_t kRepeats = 100;
 
-struct NoWaker final : core::http::BodyWaker {
-  void Wake() override {}
+// Streams that have something for their clients.
+struct Waker final : core::http::BodyWaker {
+  void Wake() override { woken->push_back(number); }
+  std::vector<std::size_t>* woken = nullptr;
+  std::size_t number = 0;
 };
 
 double CpuMillis(const std::function<void()>& work) {
@@ -93,8 +96,12 @@ class Server {
   }
 
   void OpenStreams() {
+    wakers_.resize(tailnet_.size());
     for (NodeId id = 1; id <= tailnet_.size(); ++id) {
-      streams_.push_back(maps_.Open(id, tailnet_.Request(id), "192.0.2.1:8080", false, waker_));
+      Waker& waker = wakers_[id - 1];
+      waker.woken = &woken_;
+      waker.number = id - 1;
+      streams_.push_back(maps_.Open(id, tailnet_.Request(id), "192.0.2.1:8080", false, waker));
       Drain(*streams_.back());
     }
     Tell();
@@ -107,10 +114,11 @@ class Server {
   // What the streams have for their clients now.
   Told Tell() {
     Told told;
-    for (int round = 0; round < 2; ++round) {
-      loop_.Advance(core::Millis(20));
-      for (const auto& stream : streams_) {
-        const std::size_t bytes = Drain(*stream);
+    loop_.Advance(core::Millis(20));
+    // A stream that gives up its place for a large message wakes another one.
+    while (!woken_.empty()) {
+      for (const std::size_t number : std::exchange(woken_, {})) {
+        const std::size_t bytes = Drain(*streams_[number]);
         told.streams += bytes > 0 ? 1 : 0;
         told.bytes += bytes;
       }
@@ -148,9 +156,10 @@ class Server {
   control::PolicyIndex policy_{
       [this](const auto& visit) { tailnet_.EachNode(visit); },
       [this](const core::IpPrefix& prefix) { return tailnet_.PrimaryOf(prefix); }};
-  NoWaker waker_;
   control::MapServiceImpl maps_;
   control::PolicyRelay relay_{policy_, tailnet_, maps_};
+  std::vector<std::size_t> woken_;
+  std::vector<Waker> wakers_;
   std::vector<std::unique_ptr<control::MapStream>> streams_;
 };
 

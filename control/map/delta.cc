@@ -32,7 +32,10 @@ Difference CollectDifference(PeerIndex& index, Audience& told, Audience& now, Se
       if (known) difference.removed.push_back(peer->id);
       return;
     }
-    if (!known || peer->replaced > from || rerouted.contains(peer->id) || other_families) {
+    const bool was_ipv6_only = (peer->readdressed > from) != peer->ipv6_only;
+    const bool other_addresses =
+        (told.ipv6_only() || was_ipv6_only) != (now.ipv6_only() || peer->ipv6_only);
+    if (!known || peer->replaced > from || rerouted.contains(peer->id) || other_addresses) {
       difference.changed.push_back(peer);
       if (!told.HadUser(peer->user, from)) users.insert(peer->user);
       return;

@@ -48,7 +48,9 @@ bool PeerIndex::Move(const Node& node) {
   const PeerClass now = policy_.ClassOfPeer(node);
   if (const bool ipv6_only = policy_.Ipv6Only(now); ipv6_only != peer.ipv6_only) {
     peer.ipv6_only = ipv6_only;
-    Replace(node);
+    peer.readdressed = Advance();
+    Invalidate(peer);
+    Touch(peer, peer.readdressed);
   }
   if (peer.group->id == now) return false;
   const Sequence at = Advance();

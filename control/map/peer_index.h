@@ -97,6 +97,7 @@ struct Peer {
   std::array<Sequence, 8> fields{};  // by bit of Change::Field
   std::uint16_t late_fields = 0;     // while in Block::late
   bool ipv6_only = false;            // nobody is shown its IPv4 address
+  Sequence readdressed = 0;          // when that changed last
   Peer* older = nullptr;             // in the order of `changed`
   Peer* newer = nullptr;
   std::string json;       // empty = to be rendered

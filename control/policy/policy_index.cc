@@ -98,17 +98,17 @@ void PolicyIndex::AdoptMembers(const policy::Program& before) {
   for (const NodeId id : concerned) {
     const std::uint32_t number = NumberOf(id);
     Note(engine_->Classify(id));
-    NumberClasses();
     if (NumberOf(id) == number) continue;
     used_.moved.push_back(id);
     if (const auto router = routers_.find(id); router != routers_.end()) {
       RoutesChanged(id, router->second);
-      used_.replaced = Steered(router->second);
+      const auto steered = Steered(router->second);
+      used_.replaced.insert(used_.replaced.end(), steered.begin(), steered.end());
     }
   }
 }
 
-void PolicyIndex::Fill() {
+bool PolicyIndex::Fill() {
   const auto old = std::exchange(engine_, nullptr);
   const auto old_numbers = std::exchange(numbers_, {});
   primaries_.clear();
@@ -119,7 +119,7 @@ void PolicyIndex::Fill() {
   ++last_version_;
   if (!program_) {
     versions_.clear();
-    return;
+    return false;
   }
   engine_ = std::make_unique<policy::Engine>(program_, settings_);
   each_node_([this](const Node& node) {
@@ -130,17 +130,16 @@ void PolicyIndex::Fill() {
     routers_[put.id] = put.routes;
     RefreshPrimaries(put.routes);
   });
-  if (old) {
-    MatchClasses(*old, old_numbers, &old->program() == program_.get());
-  } else {
-    versions_.clear();
-  }
+  if (old) return MatchClasses(*old, old_numbers, &old->program() == program_.get());
+  versions_.clear();
   NumberClasses();
+  return false;
 }
 
-void PolicyIndex::MatchClasses(const policy::Engine& old,
+bool PolicyIndex::MatchClasses(const policy::Engine& old,
                                const std::vector<std::uint32_t>& old_numbers, bool same_rules) {
   const auto versions = std::exchange(versions_, {});
+  bool all_same = true;
   // The one answer that nodes of a class do not share.
   const bool other_routing =
       old.program().document().one_cgnat_route != program_->document().one_cgnat_route;
@@ -152,6 +151,7 @@ void PolicyIndex::MatchClasses(const policy::Engine& old,
     const std::uint32_t number = same ? old_numbers[before] : next_number_++;
     numbers_.push_back(number);
     classes_[number] = id;
+    all_same = all_same && same;
     if (!same) continue;
     if (const auto at = versions.find(number); at != versions.end()) versions_.insert(*at);
     // What one of its nodes is told, all are, but for their own addresses.
@@ -160,6 +160,7 @@ void PolicyIndex::MatchClasses(const policy::Engine& old,
       versions_[number] = last_version_;
     }
   }
+  return all_same;
 }
 
 void PolicyIndex::NumberClasses() {
@@ -289,7 +290,7 @@ PolicyIndex::Effect PolicyIndex::OnChange(const Change& change) {
     default:
       break;
   }
-  if (Worn()) Fill();
+  if (Worn()) effect.everybody = !Fill();
   return effect;
 }
 

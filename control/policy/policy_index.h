@@ -65,10 +65,11 @@ class PolicyIndex final : public PolicyView {
   void AddSelfCapabilities(const Node& node, core::json::Writer& cap_map) const override;
 
  private:
-  void Fill();
+  // False: some nodes are of another class than before.
+  bool Fill();
   // Takes over the numbers of the classes that are as they were in `old`, and notes
-  // those whose rules are not.
-  void MatchClasses(const policy::Engine& old, const std::vector<std::uint32_t>& old_numbers,
+  // those whose rules are not. False: some are not.
+  bool MatchClasses(const policy::Engine& old, const std::vector<std::uint32_t>& old_numbers,
                     bool same_rules);
   void AdoptMembers(const policy::Program& before);
   void NumberClasses();  // new ones

@@ -336,6 +336,22 @@ TEST_F(PolicyMapTest, ATagMoreIsToldToThoseItConcerns) {
   for (const auto& client : clients) EXPECT_EQ(client->model.full_maps, 1);
 }
 
+TEST_F(PolicyMapTest, ClassesMayComeAndGoForEver) {
+  for (UserId user = 1; user <= 3; ++user) tailnet.AddNode(user);
+  SetPolicy(kTeam);
+  for (NodeId id = 1; id <= 3; ++id) Open(id);
+  Settle();
+  for (int i = 0; i < 3000; ++i) {
+    tailnet.At(3).row.tags.assign(i % 2, "tag:db");
+    tailnet.Replaced(3, true);
+    if (i % 500 == 0) Settle();
+  }
+  EXPECT_LT(index.engine()->class_ids(), 1100U) << "indexed again";
+  Settle();
+  ExpectAllTold();
+  for (const auto& client : clients) EXPECT_EQ(client->model.full_maps, 1);
+}
+
 TEST_F(PolicyMapTest, WhoCannotTakeItAtOnceIsToldTheDifferenceLater) {
   for (UserId user = 1; user <= 3; ++user) tailnet.AddNode(user);
   SetPolicy(kTeam);
