@@ -167,9 +167,9 @@ void Print(std::size_t nodes, std::string_view what, const std::string& figure) 
   std::printf("%6zu nodes  %-38s %s\n", nodes, std::string(what).c_str(), figure.c_str());
 }
 
-std::string MedianAndMost(std::vector<double> millis) {
+std::string MedianAndMost(const std::vector<double>& millis) {
   return fmt::format("{:.3f} ms of CPU, at most {:.3f}", Percentile(millis, 0.5),
-                     Percentile(std::move(millis), 1));
+                     Percentile(millis, 1));
 }
 
 // A change of the policy from its text to the last byte for a client.
@@ -229,8 +229,8 @@ core::Result<> Measure(const SamplePolicyShape& shape, std::size_t nodes) {
     const Change back{.kind = Change::Kind::kNodeAdded, .id = node.row.id, .node = &node};
     added.push_back(CpuMillis([&] { server.policy().OnChange(back); }));
   }
-  Print(nodes, "one node added", MedianAndMost(std::move(added)));
-  Print(nodes, "one node's tags changed", MedianAndMost(std::move(changed)));
+  Print(nodes, "one node added", MedianAndMost(added));
+  Print(nodes, "one node's tags changed", MedianAndMost(changed));
 
   server.relay().PolicyChanged();
   std::printf("%6zu nodes  all streams open: ", nodes);
