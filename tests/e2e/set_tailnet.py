@@ -108,8 +108,8 @@ class Tailnet(Set):
         for port in (3478, 3479):
             stun = json.loads(self.a.host.run(
                 BENCH, "relay", "--url", f"derp://{self.server_host.ip}:{port}", "--quiet", "--json",
-                "stun", "--port", port, "--in-flight", 64, "--seconds", "0.1").stdout)["stun"][0]
-            self.assertGreater(stun["answers"], 0, f"STUN on {port}")
+                "stun", "--port", port, "--in-flight", 64, "--seconds", "0.1").stdout)["records"][0]
+            self.assertGreater(stun["stun_answers_per_s"], 0, f"STUN on {port}")
         for client in (self.a, self.b):
             self.assert_netcheck(client, udp=True)
             client.host.block_udp()
