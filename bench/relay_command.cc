@@ -37,6 +37,8 @@ struct Arguments {
   ConnectOptions connect;
   StormOptions storm;
   StunOptions stun;
+  SoakOptions soak;
+  double life = 15;
   TcpOptions tcp;
   std::vector<std::size_t> flows = {1, 8};
   double receiver_megabits = 0;
@@ -278,6 +280,26 @@ CLI::App* AddTcp(CLI::App& relay, Arguments& a) {
   return command;
 }
 
+CLI::App* AddSoak(CLI::App& relay, Arguments& a) {
+  auto* command = relay.add_subcommand(
+      "soak",
+      "Clients come, exchange packets, misbehave and go; the server's memory and descriptors.\n"
+      "Fails when a packet is wrong, memory grows, or descriptors are left.");
+  command->add_option("--connections", a.soak.connections, "how many at once")
+      ->check(CLI::Range(10, 1'000'000))
+      ->capture_default_str();
+  command->add_option("--life", a.life, "seconds that a connection lasts, on average")
+      ->check(CLI::Range(0.5, 3600.0))
+      ->capture_default_str();
+  command
+      ->add_option("--packets", a.soak.packets_per_second, "a second from each client that behaves")
+      ->check(CLI::Range(0.01, 1000.0))
+      ->capture_default_str();
+  command->add_option("--seed", a.soak.seed, "of who does what")->capture_default_str();
+  command->add_option("--seconds", a.seconds, "how long")->capture_default_str();
+  return command;
+}
+
 CLI::App* AddStun(CLI::App& relay, Arguments& a) {
   auto* command = relay.add_subcommand("stun", "Binding requests, as many as are answered.");
   command->add_option("--port", a.stun.port, "UDP port (default: the map's, else 3478)");
@@ -318,6 +340,7 @@ std::function<core::Result<>()> AddRelayCommand(CLI::App& app, std::string comma
   auto* storm = AddStorm(*relay, a);
   auto* idle = AddIdle(*relay, a);
   auto* stun = AddStun(*relay, a);
+  auto* soak = AddSoak(*relay, a);
   auto* tcp = AddTcp(*relay, a);
   auto* show = AddShow(*relay, a);
 
@@ -333,6 +356,8 @@ std::function<core::Result<>()> AddRelayCommand(CLI::App& app, std::string comma
     given.storm.settle = FromSeconds(given.settle);
     given.storm.drop = storm->parsed();
     given.stun.duration = FromSeconds(given.seconds);
+    given.soak.duration = FromSeconds(given.seconds);
+    given.soak.life = FromSeconds(given.life);
     given.tcp.duration = FromSeconds(given.seconds);
     given.tcp.warm_up = FromSeconds(given.warm_up);
     given.tcp.round_trip = FromSeconds(given.round_trip_ms / 1e3);
@@ -357,6 +382,7 @@ std::function<core::Result<>()> AddRelayCommand(CLI::App& app, std::string comma
     if (*latency || *connect) return RunRelayConnect(given.bench, given.connect);
     if (*storm || *idle) return RunRelayStorm(given.bench, given.storm);
     if (*stun) return RunRelayStun(given.bench, given.stun);
+    if (*soak) return RunRelaySoak(given.bench, given.soak);
     if (*tcp) return RunRelayTcp(given.bench, given.tcp, given.flows);
     return {};
   };

@@ -85,6 +85,16 @@ std::optional<ProcessStats> ReadProcessStats(pid_t pid) {
   return stats;
 }
 
+std::optional<std::size_t> CountDescriptors(pid_t pid) {
+  const std::string folder = "/proc/" + std::to_string(pid) + "/fd";
+  DIR* entries = opendir(folder.c_str());
+  if (entries == nullptr) return std::nullopt;
+  std::size_t count = 0;
+  while (const dirent* entry = readdir(entries)) count += entry->d_name[0] != '.' ? 1 : 0;
+  closedir(entries);
+  return count;
+}
+
 double OwnCpuSeconds() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);

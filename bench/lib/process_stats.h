@@ -18,6 +18,8 @@ struct ProcessStats {
 };
 
 std::optional<ProcessStats> ReadProcessStats(pid_t pid);
+// How many descriptors it has open.
+std::optional<std::size_t> CountDescriptors(pid_t pid);
 // CPU seconds of this process.
 double OwnCpuSeconds();
 // The process that listens on a TCP port of this machine; nullopt when it cannot

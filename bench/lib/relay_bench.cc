@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -11,6 +12,7 @@
 #include "bench/lib/machine_load.h"
 #include "bench/lib/relay_figures.h"
 #include "bench/lib/relay_report.h"
+#include "bench/lib/soak_report.h"
 
 namespace ringscale::bench {
 namespace {
@@ -215,6 +217,27 @@ core::Result<> ShowRelayRuns(const RelayBenchOptions& options,
     run.report().Add(std::move(*report));
   }
   return run.Finish();
+}
+
+core::Result<> RunRelaySoak(const RelayBenchOptions& options, const SoakOptions& soak) {
+  if (!options.report.empty()) {
+    return core::Fail(core::ErrorCode::kInvalid, "soak: has no page (--report); --json is there");
+  }
+  Run run(options);
+  std::vector<SoakRow> rows;
+  auto done = run.Each([&](const RelayTarget& target, const ProgressFn& say) -> core::Result<> {
+    auto result = RunSoak(target, soak, say);
+    if (!result) return core::Forward(result);
+    rows.push_back({.relay = target.name, .result = std::move(*result)});
+    if (!options.json) fmt::print("{}", SoakText(rows.back()));
+    return {};
+  });
+  if (!done) return done;
+  if (options.json) fmt::print("{}\n", SoakJson(options.command, rows));
+  const bool good =
+      std::ranges::all_of(rows, [](const SoakRow& row) { return row.result.Complaints().empty(); });
+  if (good) return {};
+  return core::Fail(core::ErrorCode::kInternal, "the soak found something wrong");
 }
 
 }  // namespace ringscale::bench

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bench/lib/relay_runs.h"
+#include "bench/lib/relay_soak.h"
 #include "bench/lib/relay_target.h"
 #include "bench/lib/relay_tcp.h"
 #include "bench/lib/relay_throughput.h"
@@ -38,6 +39,8 @@ core::Result<> RunRelayStorm(const RelayBenchOptions& options, const StormOption
 core::Result<> RunRelayTcp(const RelayBenchOptions& options, const TcpOptions& tcp,
                            const std::vector<std::size_t>& flows);
 core::Result<> RunRelayStun(const RelayBenchOptions& options, const StunOptions& stun);
+// An error, too, when the verdict is bad.
+core::Result<> RunRelaySoak(const RelayBenchOptions& options, const SoakOptions& soak);
 
 // Runs that were printed with --json before, side by side in one table and page.
 core::Result<> ShowRelayRuns(const RelayBenchOptions& options,
