@@ -93,7 +93,7 @@ class RelayNode::Impl {
   void Stop();
   [[nodiscard]] StatusParts Status() const;
 
-  const Config config_;
+  Config config_;  // fixed once the start has named the sockets
   const std::string version_;
   serverd::ProcessEvents events_;
   std::optional<storage::DataDir> data_dir_;
@@ -130,6 +130,9 @@ core::Result<> RelayNode::Impl::Start(serverd::Inheritance inheritance) {
 
   std::vector<serverd::GivenSocket> given =
       serverd::FromActivation(std::move(inheritance.activated));
+  std::vector<serverd::SocketLabel> activated;
+  for (const auto& socket : given) activated.push_back(socket.label);
+  serverd::NameActivated(activated, config_);
   std::optional<serverd::TakeOver> old_relay;
   if (inheritance.take_over) {
     auto asked = serverd::TakeOver::Ask(config_.SocketPath());
