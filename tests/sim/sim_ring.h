@@ -13,7 +13,6 @@
 #include <cstring>
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <vector>
 
@@ -67,7 +66,7 @@ class SimRing {
     Check(!socket.server_closed, "receive on a closed socket");
     socket.receive = token;
     socket.receive_once = false;
-    active_.insert(fd);
+    active_.try_emplace(fd, &socket);
   }
 
   void ReceiveOnce(int fd, core::io::Token token) {
@@ -83,7 +82,7 @@ class SimRing {
     std::size_t total = 0;
     for (unsigned i = 0; i < count; ++i) total += pieces[i].iov_len;
     socket.send = SimSocket::SendOperation{token, pieces, count, total, 0};
-    active_.insert(fd);
+    active_.try_emplace(fd, &socket);
   }
 
   void CancelFd(int fd) {
@@ -182,10 +181,9 @@ class SimRing {
   }
 
   void Progress() {
-    for (const int fd : active_) {
-      SimSocket& socket = net_.At(fd);
-      if (socket.receive) ProgressReceive(socket);
-      if (socket.send) ProgressSend(socket);
+    for (const auto& [fd, socket] : active_) {
+      if (socket->receive) ProgressReceive(*socket);
+      if (socket->send) ProgressSend(*socket);
     }
     if (!graveyard_.empty() && rng_.Chance(faults_.stale)) InjectStale();
   }
@@ -280,7 +278,7 @@ class SimRing {
   std::vector<bool> held_;
   std::vector<std::uint16_t> free_;
   std::shared_ptr<SimWakeTarget> wake_;
-  std::set<int> active_;
+  std::map<int, SimSocket*> active_;
   std::vector<core::io::Completion> waiting_;
   std::map<int, std::vector<core::io::Token>> ended_;
   std::vector<core::io::Token> graveyard_;
