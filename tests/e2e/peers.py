@@ -310,7 +310,8 @@ def toml(tables):
 
 
 def make_ca(directory, names):
-    """A private CA and a certificate for the names; returns (ca, cert, key)."""
+    """A private CA and a certificate for the names; returns (ca, cert, key). Beside it
+    lies expired.pem, the same certificate of a time that is over."""
     directory.mkdir(exist_ok=True)
     ca, ca_key = directory / "ca.pem", directory / "ca.key"
     cert, key, csr = directory / "cert.pem", directory / "key.pem", directory / "csr.pem"
@@ -322,8 +323,9 @@ def make_ca(directory, names):
     extensions = directory / "ext.cnf"
     extensions.write_text(f"subjectAltName={sans}\nbasicConstraints=CA:FALSE\n"
                           "extendedKeyUsage=serverAuth\n")
-    run("openssl", "x509", "-req", "-in", csr, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial",
-        "-days", "30", "-extfile", extensions, "-out", cert)
+    for path, days in ((cert, 30), (directory / "expired.pem", 0)):
+        run("openssl", "x509", "-req", "-in", csr, "-CA", ca, "-CAkey", ca_key,
+            "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", path)
     key.chmod(0o600)
     return ca, cert, key
 

@@ -81,16 +81,52 @@ class Probe(RelayLab):
         for relay in (cls.r1, cls.r2, cls.r3):
             relay.start()
 
-    def probe(self, *hosts):
+    def probe_command(self, hosts, *flags):
         path = self.prober.dir / "map.json"
         path.write_text(json.dumps(derp_map(region=hosts)))
-        done = self.prober.run(
-            "env", f"SSL_CERT_FILE={self.ca}", DERPPROBE, "-once", "-spread=false",
-            "-derp-map", f"file://{path}", "-mesh-psk-file", self.psk, "-listen", "127.0.0.1:8030",
-            "-bw-interval=20s", "-bw-probe-size-bytes=4000000", timeout=120, check=False)
+        return ("env", f"SSL_CERT_FILE={self.ca}", DERPPROBE, "-spread=false",
+                "-derp-map", f"file://{path}", "-mesh-psk-file", self.psk,
+                "-bw-interval=20s", "-bw-probe-size-bytes=4000000", *flags)
+
+    def probe(self, *hosts):
+        done = self.prober.run(*self.probe_command(hosts, "-once"), timeout=120, check=False)
         text = done.stdout + done.stderr
         self.assertEqual(done.returncode, 0, text)
         return text
+
+    def watch(self, *hosts):
+        """The prober as it runs for years: bandwidth as TCP in TCP over a TUN device, and
+        queuing delays, which are measured without end. Until every probe has passed and
+        every pair of nodes has its timings; no packet may be missing."""
+        prober = self.prober.start(*self.probe_command(
+            hosts, "-bw-tun-ipv4-addr=10.99.0.1", "-qd-packets-per-second=50",
+            "-qd-packet-timeout=5s", "-listen=127.0.0.1:8030"), log="derpprobe.log")
+        pairs = len(hosts) ** 2
+
+        def metrics():
+            text = self.prober.run("curl", "-sS", "--max-time", "5",
+                                   "http://127.0.0.1:8030/debug/varz").stdout
+            lines = [line.rsplit(" ", 1) for line in text.splitlines() if line[:1] != "#"]
+            return [(name, float(value)) for name, value in lines]
+
+        def values(name, label=""):
+            return [value for key, value in metrics()
+                    if key.startswith(f"derpprobe_{name}{{") and label in key]
+
+        def passed():
+            results = values("result")
+            endless = values("result", 'class="derp_qd"')  # no result before they fail
+            timed = values("derp_qd_probe_delays_seconds_count")
+            moved = values("derp_bw_bytes_total", 'tcp_in_tcp="true"')
+            return (sum(results) == len(results) - len(endless) and
+                    len(timed) == pairs and min(timed) >= 300 and
+                    len(moved) == pairs and min(moved) >= 4_000_000)
+        try:
+            wait_until("every probe has passed", passed, 90, 1)
+            self.assertEqual(sum(values("derp_qd_probe_dropped_packets")), 0)
+        finally:
+            prober.terminate()
+            prober.wait(10)
 
     def wait_mesh(self):
         """Everybody has a link to everybody: ours and those that lead to us."""
@@ -137,6 +173,54 @@ class Probe(RelayLab):
             self.assertIn(name, derp)
         self.assertEqual(self.r2.metric("derp_accepts"), derp["accepts"])
         self.assertEqual(self.r2.metric("derp_packets_dropped"), 0)
+
+    def test_6_bandwidth_and_queuing_delays(self):
+        r1, r2, r3 = self.hosts
+        self.wait_mesh()
+        self.watch(r1)
+        self.watch(r1, r2)
+        self.watch(r2, r3)
+
+
+class MeshTrouble(RelayLab):
+    """A relay whose neighbours have another mesh key, or a clock (so it seems) by which
+    their certificates are good: they get no link, and whoever is connected goes on."""
+
+    @classmethod
+    def build(cls):
+        cls.make_relays("r1", "r2", "r3")
+        cls.prober = cls.lab.host("prober")
+        cls.name_relays()
+        r1, r2, r3 = cls.hosts
+        other = cls.lab.dir / "other.key"
+        other.write_text(secrets.token_hex(32) + "\n")
+        other.chmod(0o600)
+        everybody = "--mesh-with=r1.test,r2.test,r3.test"
+        cls.r1 = Relay(r1, *cls.our_flags(r1), "--mesh-psk-file", cls.psk, everybody,
+                       env=dict(cls.trust)).start()
+        cls.r2 = Relay(r2, *cls.our_flags(r2), "--mesh-psk-file", other, everybody,
+                       env=dict(cls.trust)).start()
+        cls.cert = cls.lab.dir / "ca" / "expired.pem"
+        cls.r3 = Relay(r3, *cls.derper_flags(r3), "-mesh-psk-file", cls.psk, "-mesh-with",
+                       "r1.test,r3.test", program=DERPER, env=dict(cls.trust)).start()
+
+    def test_1_no_link_but_reasons(self):
+        def refused():
+            return self.r1.metric('ringscale_relay_closed_total{reason="protocol_error"}')
+        wait_until("the neighbour with another key was sent away", lambda: refused() > 1, 40)
+        states = {peer["host"]: peer["state"] for peer in self.r1.status()["mesh"]}
+        self.assertIn("certificate", states["r3.test"])
+        self.assertEqual(self.r1.vars()["derp"]["gauge_watchers"], 1, "r3 has the key")
+        self.assertEqual(self.r1.vars()["derp"]["gauge_clients_remote"], 0)
+
+    def test_2_the_relay_serves_its_clients(self):
+        path = self.prober.dir / "map.json"
+        path.write_text(json.dumps(derp_map(region=self.hosts[:1])))
+        done = self.prober.run("env", f"SSL_CERT_FILE={self.ca}", DERPPROBE, "-once",
+                               "-spread=false", "-derp-map", f"file://{path}", timeout=120,
+                               check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(self.r1.metric("derp_packets_dropped"), 0)
 
 
 class Regions(RelayLab):
