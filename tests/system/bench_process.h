@@ -3,14 +3,12 @@
 
 #include <string>
 
+#include "tests/system/child_process.h"
+
 namespace ringscale::tests {
 
-struct Finished {
-  int status = -1;
-  std::string output;  // of both streams, so that an error can be read here
-};
-
-// Runs the generator that lies beside the server's binary to its end.
+// Runs the generator that lies beside the server's binary to its end; the output is
+// that of both streams, so that an error can be read here.
 Finished RunBench(const std::string& arguments);
 
 }  // namespace ringscale::tests

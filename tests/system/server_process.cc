@@ -1,33 +1,22 @@
 #include "tests/system/server_process.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <fstream>
-#include <initializer_list>
-#include <sstream>
 #include <utility>
-#include <vector>
 
 #include "bench/lib/control_node.h"
 #include "core/net/listener.h"
 #include "core/net/socket_options.h"
+#include "tests/system/child_process.h"
 
 namespace ringscale::tests {
 namespace {
-
-std::string Binary() {
-  const char* path = std::getenv("RINGSCALE_BINARY");
-  return path != nullptr ? path : "build/dev/bin/ringscale";
-}
 
 // A port that was free a moment ago, below the range that outgoing connections use:
 // a client that dials a server which is down could be given that very port as its
@@ -44,23 +33,6 @@ std::uint16_t FreePort() {
     if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return port;
   }
   return 0;
-}
-
-int WaitFor(pid_t pid) {
-  int status = 0;
-  waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-// In the child: the descriptors become 3, 4, ... and are announced (sd_listen_fds(3)).
-void GiveSockets(std::initializer_list<int> descriptors) {
-  constexpr int kFirst = 3;
-  constexpr int kOutOfTheWay = 100;
-  std::vector<int> moved;
-  for (const int fd : descriptors) moved.push_back(fcntl(fd, F_DUPFD_CLOEXEC, kOutOfTheWay));
-  for (std::size_t i = 0; i < moved.size(); ++i) dup2(moved[i], kFirst + static_cast<int>(i));
-  setenv("LISTEN_PID", std::to_string(getpid()).c_str(), 1);
-  setenv("LISTEN_FDS", std::to_string(moved.size()).c_str(), 1);
 }
 
 }  // namespace
@@ -97,9 +69,7 @@ pid_t ServerProcess::Launch(bool take_over) const {
   const std::string log = folder_ + "/server.log";
   const pid_t pid = fork();
   if (pid != 0) return pid;
-  const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  dup2(out, STDOUT_FILENO);
-  dup2(out, STDERR_FILENO);
+  LogTo(log);
   if (commands_ && !take_over) GiveSockets({clients_.get(), commands_->fd()});
   execl(binary.c_str(), binary.c_str(), "serve", "--config", config.c_str(), "--data-dir",
         data.c_str(), take_over ? "--take-over" : nullptr, nullptr);
@@ -116,7 +86,7 @@ core::Result<int> ServerProcess::Replace() {
   const pid_t old_pid = pid_;
   pid_ = Launch(true);
   if (pid_ < 0) return core::FailErrno("fork", errno);
-  const int status = WaitFor(old_pid);
+  const int status = WaitForEnd(old_pid);
   if (auto ready = WaitReady(); !ready) return core::Forward(ready);
   return status;
 }
@@ -138,34 +108,26 @@ core::Result<> ServerProcess::WaitReady() {
 
 void ServerProcess::KillNine() {
   kill(pid_, SIGKILL);
-  WaitFor(std::exchange(pid_, -1));
+  WaitForEnd(std::exchange(pid_, -1));
 }
 
 int ServerProcess::Terminate() {
   kill(pid_, SIGTERM);
-  return WaitFor(std::exchange(pid_, -1));
+  return WaitForEnd(std::exchange(pid_, -1));
 }
 
 core::Result<std::string> ServerProcess::Command(const std::string& arguments) const {
   const std::string line = Binary() + " --config " + folder_ + "/ringscale.toml --data-dir " +
                            folder_ + "/data " + arguments + " 2>&1";
-  FILE* pipe = popen(line.c_str(), "r");
-  if (pipe == nullptr) return core::FailErrno("popen", errno);
-  std::string output;
-  char piece[4096];
-  std::size_t n = 0;
-  while ((n = fread(piece, 1, sizeof piece, pipe)) > 0) output.append(piece, n);
-  const int status = pclose(pipe);
-  if (status != 0) return core::Fail(core::ErrorCode::kInternal, line + ": " + output);
-  return output;
+  const Finished finished = RunLine(line);
+  if (finished.status != 0) {
+    return core::Fail(core::ErrorCode::kInternal, line + ": " + finished.output);
+  }
+  return finished.output;
 }
 
 std::string ServerProcess::LogTail() const {
-  std::ifstream in(folder_ + "/server.log");
-  std::stringstream text;
-  text << in.rdbuf();
-  const std::string all = text.str();
-  return all.size() > 4000 ? all.substr(all.size() - 4000) : all;
+  return TailOf(folder_ + "/server.log");
 }
 
 }  // namespace ringscale::tests
