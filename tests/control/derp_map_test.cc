@@ -325,9 +325,10 @@ TEST_F(DerpSourcesTest, OtherSourcesAreTakenOver) {
   EXPECT_TRUE(sources.map().regions.empty());
   posts.Take()();
   EXPECT_TRUE(sources.map().regions.contains(1));
-  // What stays is not forgotten meanwhile.
+  // What stays is not forgotten meanwhile: the file, which takes region 1 away, counts
+  // beside the answer.
   sources.Reconfigure({"https://x/derpmap"}, {yaml}, core::Seconds(60));
-  EXPECT_TRUE(sources.map().regions.contains(1));
+  EXPECT_FALSE(sources.map().regions.contains(1));
   for (const auto& [id, region] : of_file) EXPECT_TRUE(sources.map().regions.contains(id));
   posts.Take()();
   // An answer that comes late is not wanted any more.
