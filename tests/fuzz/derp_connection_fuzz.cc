@@ -52,6 +52,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   options.seed = input.Byte();
   options.ring = {.buffer_count = 8, .buffer_size = 1024};
   options.link_capacity = 64;
+  // Time is skipped below: packets of the good pair must not grow too old by that.
+  options.limits.queue.max_age_ms = 60'000;
   options.faults.short_receive = input.Byte() % 100;
   options.faults.slow_send = input.Byte() % 90;
   options.faults.stale = 5;
