@@ -30,8 +30,6 @@ class Storm(Set):
             *self.bench("storm", "--clients", CLIENTS, "--settle", 0, "--nice", 0),
             timeout=500).stdout)["records"]
         self.assertIsNone(flood.poll(), "the flood went on all the time")
-        self.assertGreater(self.server.metric("ringscale_relay_packets_dropped_total"), 0,
-                           "more was offered than the relay can deliver")
         _, first, again = storm
         for phase in (first, again):
             self.assertEqual(phase["logins"], CLIENTS)
