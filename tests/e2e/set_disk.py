@@ -94,7 +94,9 @@ class Full(Set):
         self.assertIsNone(self.server.process.poll(), "the server ended")
         self.filler.unlink()
         wait_until("the server is well again", lambda: self.health()[0] == 200)
-        self.server.cli("health")
+        # The command shows what the server looks at every few seconds.
+        wait_until("the command says so", lambda: self.server.cli(
+            "health", check=False).returncode == 0, 30)
         self.late.up(self.server.url, key=self.key)
         self.late.wait_running()
         self.a.wait_peer("late")

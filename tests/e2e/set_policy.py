@@ -256,8 +256,8 @@ class Settings(WithPolicy):
 
     @classmethod
     def build(cls):
-        host = cls.lab.host("srv")
-        cls.config = f"policy.mode = \"file\"\npolicy.path = \"{host.dir}/policy.hujson\"\n"
+        path = cls.lab.dir / "srv" / "policy.hujson"
+        cls.config = f"policy.mode = \"file\"\npolicy.path = \"{path}\"\n"
         cls.start_server(cls.base)
         cls.a = cls.join("a", "alice")
         cls.s = cls.join("s", "alice", tags="tag:six")
