@@ -116,7 +116,7 @@ core::Result<Hostinfo> Parse(std::string_view json, std::size_t max_bytes) {
   Writer base(info.base);
   base.BeginObject();
   root.Members([&](std::string_view name, Value value) {
-    if (name == "NetInfo" || value.is_null()) return true;
+    if (name == "NetInfo") return true;
     base.ForeignKey(name);
     value.Write(base);
     return true;

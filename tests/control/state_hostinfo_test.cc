@@ -50,6 +50,17 @@ TEST(Hostinfo, PeerPartIgnoresOrderAndEmptyFields) {
   EXPECT_EQ(a->peer, b->peer);
 }
 
+// The last of two fields of one name counts, also when it is null; what is stored must
+// not bring the first one back.
+TEST(Hostinfo, ANullAfterAValueStaysStored) {
+  const auto info = ParseHostinfo(R"({"Hostname":"a","AppConnector":true,"AppConnector":null})");
+  ASSERT_TRUE(info);
+  EXPECT_EQ(info->peer, R"({"Hostname":"a"})");
+  const auto stored = ParseStoredHostinfo(info->Merged());
+  ASSERT_TRUE(stored);
+  EXPECT_EQ(stored->peer, info->peer);
+}
+
 TEST(Hostinfo, MergeKeepsTheLastNetInfo) {
   auto first = ParseHostinfo(R"({"OS":"linux","NetInfo":{"PreferredDERP":3}})");
   auto second = ParseHostinfo(R"({"OS":"macOS"})");
