@@ -1,10 +1,7 @@
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
 #include <atomic>
 #include <condition_variable>
-#include <cstdlib>
 #include <fstream>
 #include <mutex>
 
@@ -12,6 +9,7 @@
 #include "control/derp/derp_sources.h"
 #include "core/json/reader.h"
 #include "tests/control/state_support.h"
+#include "tests/support/temp_folder.h"
 
 namespace ringscale::control::testing {
 namespace {
@@ -161,17 +159,9 @@ TEST(DerpMap, RenderedReadsBack) {
 
 class DerpSourcesTest : public ::testing::Test {
  protected:
-  DerpSourcesTest() {
-    char name[] = "/tmp/ringscale-derp-XXXXXX";
-    folder = ::mkdtemp(name);
-  }
-  ~DerpSourcesTest() override {
-    for (const std::string& file : files) ::unlink(file.c_str());
-    if (FILE* list = ::popen(("rm -rf " + folder).c_str(), "r")) ::pclose(list);
-  }
   std::string File(const std::string& name, const std::string& text) {
-    std::ofstream(folder + "/" + name) << text;
-    return folder + "/" + name;
+    std::ofstream(folder / name) << text;
+    return folder / name;
   }
   // The fetching thread asks here; answers are set by the test.
   core::Result<std::string> Fetch() {
@@ -239,8 +229,7 @@ class DerpSourcesTest : public ::testing::Test {
     Posts& posts_;
   };
 
-  std::string folder;
-  std::vector<std::string> files;
+  const tests::TempFolder folder;
   Posts posts;
   PostingLoop loop{posts};
   std::mutex mutex;
@@ -254,7 +243,7 @@ class DerpSourcesTest : public ::testing::Test {
 TEST_F(DerpSourcesTest, FilesAndEmbeddedRegionAtOnce) {
   const std::string yaml = File("a.yaml", kYaml);
   const std::string json = File("b.json", kJson);
-  DerpSources sources(loop, {.paths = {yaml, json, folder + "/missing.yaml"}}, record);
+  DerpSources sources(loop, {.paths = {yaml, json, folder / "missing.yaml"}}, record);
   sources.SetEmbedded(EmbeddedRegion{});
   EXPECT_TRUE(maps.empty()) << "nothing before Start";
   sources.Start();
@@ -284,7 +273,7 @@ TEST_F(DerpSourcesTest, FilesAndEmbeddedRegionAtOnce) {
 }
 
 TEST_F(DerpSourcesTest, UrlAnswersAreKeptForTheNextStart) {
-  const DerpSourceOptions options{.urls = {"https://x/derpmap"}, .cache_dir = folder};
+  const DerpSourceOptions options{.urls = {"https://x/derpmap"}, .cache_dir = folder.path()};
   {
     DerpSources sources(loop, options, record, Fetcher());
     sources.Start();

@@ -3,12 +3,12 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "tests/control/api_support.h"
+#include "tests/support/temp_folder.h"
 
 namespace ringscale::control::testing {
 namespace {
@@ -19,16 +19,10 @@ constexpr char kGood[] = R"({"tagOwners":{"tag:db":["alice@"]},
 
 class PolicyKeeperTest : public ::testing::Test {
  protected:
-  PolicyKeeperTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "policy-XXXXXX").string();
-    folder = mkdtemp(name.data());
-    path = folder / "policy.hujson";
-    alice = tailnet.AddUser("alice");
-  }
+  PolicyKeeperTest() { alice = tailnet.AddUser("alice"); }
   ~PolicyKeeperTest() override {
     if (keeper) tailnet.registry().RemoveListener(listener);
     keeper.reset();
-    std::filesystem::remove_all(folder);
   }
 
   void Write(const std::string& text) { std::ofstream(path, std::ios::trunc) << text; }
@@ -64,8 +58,8 @@ class PolicyKeeperTest : public ::testing::Test {
   };
 
   Tailnet tailnet;
-  std::filesystem::path folder;
-  std::filesystem::path path;
+  const tests::TempFolder folder;
+  const std::string path = folder / "policy.hujson";
   std::unique_ptr<PolicyKeeper> keeper;
   Listener listener;
   UserId alice = 0;
@@ -83,19 +77,19 @@ TEST_F(PolicyKeeperTest, WithoutAPathEverybodyReachesEverybody) {
 
 TEST_F(PolicyKeeperTest, ABadFileStopsTheStart) {
   Write("{ \"acls\": [ ");
-  const auto started = Start({.path = path.string()});
+  const auto started = Start({.path = path});
   ASSERT_FALSE(started);
   EXPECT_NE(started.error().message.find("line 1, column 13"), std::string::npos)
       << started.error().message;
 }
 
 TEST_F(PolicyKeeperTest, AMissingFileStopsTheStart) {
-  EXPECT_FALSE(Start({.path = (folder / "none").string()}));
+  EXPECT_FALSE(Start({.path = folder / "none"}));
 }
 
 TEST_F(PolicyKeeperTest, ABadFileKeepsThePolicyOfBefore) {
   Write(kGood);
-  ASSERT_TRUE(Start({.path = path.string()}));
+  ASSERT_TRUE(Start({.path = path}));
   EXPECT_EQ(changes, 1);
   for (const char* bad : {"{", "", "  \n", R"({"acls":[{"src":["tag:x"],"dst":["*:*"]}]})",
                           R"({"grants":[],"tests":[{"src":"alice@","accept":["alice@:22"]}]})"}) {
@@ -115,11 +109,11 @@ TEST_F(PolicyKeeperTest, ABadFileKeepsThePolicyOfBefore) {
 TEST_F(PolicyKeeperTest, AnotherSourceIsTakenOver) {
   Write(kGood);
   ASSERT_TRUE(Start({}));
-  EXPECT_FALSE(keeper->Read({.path = (folder / "none").string()}));
-  auto candidate = keeper->Read({.path = path.string()});
+  EXPECT_FALSE(keeper->Read({.path = folder / "none"}));
+  auto candidate = keeper->Read({.path = path});
   ASSERT_TRUE(candidate) << candidate.error().message;
   EXPECT_EQ(keeper->text(), "") << "nothing has changed yet";
-  keeper->Use({.path = path.string()}, std::move(*candidate));
+  keeper->Use({.path = path}, std::move(*candidate));
   EXPECT_EQ(keeper->text(), kGood);
   EXPECT_EQ(changes, 1);
   // From then on that file is watched.
@@ -137,7 +131,7 @@ TEST_F(PolicyKeeperTest, AnotherSourceIsTakenOver) {
 
 TEST_F(PolicyKeeperTest, AChangedFileIsNoticed) {
   Write(kGood);
-  ASSERT_TRUE(Start({.path = path.string()}));
+  ASSERT_TRUE(Start({.path = path}));
   keeper->Watch();
   EXPECT_EQ(changes, 1);
   // Another file in its place, as editors do.
@@ -150,7 +144,7 @@ TEST_F(PolicyKeeperTest, AChangedFileIsNoticed) {
 
 TEST_F(PolicyKeeperTest, FilesAreNotSetByCommand) {
   Write(kGood);
-  ASSERT_TRUE(Start({.path = path.string()}));
+  ASSERT_TRUE(Start({.path = path}));
   const auto set = Set(R"({"grants":[]})");
   ASSERT_FALSE(set);
   EXPECT_EQ(set.error().message, "update is disabled for modes other than 'database'");

@@ -153,16 +153,16 @@ TEST(Archive, NamesAreSafeBelowAnyDirectory) {
 }
 
 TEST(Archive, IsReadableWithTar) {
-  TempDir dir;
+  tests::TempFolder dir;
   Content content;
   const std::string dump = SampleDump(content);
-  WriteText(dir.File("b.tar"), MakeBackup(dump, {{"data/noise.key", "secret"}}));
-  ASSERT_EQ(std::system(("tar -C " + dir.path() + " -xf " + dir.File("b.tar")).c_str()), 0);
-  EXPECT_EQ(ReadText(dir.File("data/noise.key")), "secret");
-  EXPECT_EQ(ReadText(dir.File("database.dump")), dump);
-  EXPECT_EQ(ReadText(dir.File("MANIFEST")), "ringscale-backup 1\nversion 1.2.3\n");
+  WriteText(dir / "b.tar", MakeBackup(dump, {{"data/noise.key", "secret"}}));
+  ASSERT_EQ(std::system(("tar -C " + dir.path() + " -xf " + dir / "b.tar").c_str()), 0);
+  EXPECT_EQ(ReadText(dir / "data/noise.key"), "secret");
+  EXPECT_EQ(ReadText(dir / "database.dump"), dump);
+  EXPECT_EQ(ReadText(dir / "MANIFEST"), "ringscale-backup 1\nversion 1.2.3\n");
   struct stat status{};
-  ASSERT_EQ(::stat(dir.File("data/noise.key").c_str(), &status), 0);
+  ASSERT_EQ(::stat((dir / "data/noise.key").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600U);
   EXPECT_EQ(status.st_mtime, 1'700'000'000);
 
@@ -171,13 +171,13 @@ TEST(Archive, IsReadableWithTar) {
                 ("cd " + dir.path() + " && tar -cf again.tar MANIFEST data database.dump CHECKSUMS")
                     .c_str()),
             0);
-  const auto report = RestoreFrom(dir.File("restored"), ReadText(dir.File("again.tar")));
+  const auto report = RestoreFrom(dir / "restored", ReadText(dir / "again.tar"));
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_EQ(report->data_files, std::vector<std::string>{"noise.key"});
 }
 
 TEST(Backup, RestoreEqualsTheOriginal) {
-  TempDir dir;
+  tests::TempFolder dir;
   Content content;
   std::string dump;
   {
@@ -188,7 +188,7 @@ TEST(Backup, RestoreEqualsTheOriginal) {
     dump = *taken;
     content = ReadAll(*store);
   }
-  const std::string target = dir.File("elsewhere");
+  const std::string target = dir / "elsewhere";
   const auto report = RestoreFrom(target, MakeBackup(dump, {{"data/noise.key", "k1"},
                                                             {"data/tls/ca.key", "k2"},
                                                             {"config/ringscale.toml", "x=1"}}));
@@ -209,7 +209,7 @@ TEST(Backup, RestoreEqualsTheOriginal) {
 }
 
 TEST(Backup, IsOneMomentWhileCommitsGoOn) {
-  TempDir dir;
+  tests::TempFolder dir;
   auto store = OpenStore(TestOptions(dir));
   // Each batch moves the pair (1, 2) on together: a backup must not see them apart.
   const auto pair = [](std::uint64_t value) {
@@ -261,7 +261,7 @@ TEST(Backup, IsOneMomentWhileCommitsGoOn) {
 }
 
 TEST(Backup, HoldsTheQueueBeforeItAndEndsWhenTheDatabaseGrows) {
-  TempDir dir;
+  tests::TempFolder dir;
   auto store = OpenStore(TestOptions(dir));
   for (std::uint64_t id = 1; id <= 100; ++id) store->Commit(PutUser(id), [](core::Result<>) {});
   std::string dump;
@@ -280,7 +280,7 @@ TEST(Backup, HoldsTheQueueBeforeItAndEndsWhenTheDatabaseGrows) {
 }
 
 TEST(Backup, EndsWithItsSinksError) {
-  TempDir dir;
+  tests::TempFolder dir;
   auto store = OpenStore(TestOptions(dir));
   std::promise<core::Result<>> done;
   store->Backup([](std::string_view) { return core::Fail(ErrorCode::kClosed, "peer is gone"); },
@@ -296,8 +296,8 @@ class RestoreTest : public testing::Test {
  protected:
   Content content_;
   std::string dump_ = SampleDump(content_);
-  TempDir dir_;
-  std::string target_ = dir_.File("target");
+  tests::TempFolder dir_;
+  std::string target_ = dir_ / "target";
 };
 
 TEST_F(RestoreTest, EveryCutIsRefusedAndChangesNothing) {

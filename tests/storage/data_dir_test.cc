@@ -15,18 +15,18 @@ namespace {
 using core::ErrorCode;
 
 TEST(DataDir, IsMadeForItsOwnerOnly) {
-  TempDir dir;
-  const auto lock = DataDir::Lock(dir.File("a/b/"));
+  tests::TempFolder dir;
+  const auto lock = DataDir::Lock(dir / "a/b/");
   ASSERT_TRUE(lock) << lock.error().message;
-  EXPECT_EQ(lock->path(), dir.File("a/b"));
+  EXPECT_EQ(lock->path(), dir / "a/b");
   struct stat status{};
-  ASSERT_EQ(::stat(dir.File("a/b").c_str(), &status), 0);
+  ASSERT_EQ(::stat((dir / "a/b").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0700U);
-  EXPECT_EQ(ReadText(dir.File("a/b/ringscale.lock")), std::to_string(::getpid()) + "\n");
+  EXPECT_EQ(ReadText(dir / "a/b/ringscale.lock"), std::to_string(::getpid()) + "\n");
 }
 
 TEST(DataDir, BelongsToOneProcess) {
-  TempDir dir;
+  tests::TempFolder dir;
   const auto lock = DataDir::Lock(dir.path());
   ASSERT_TRUE(lock);
   const std::string expected = "another ringscale uses the data directory " + dir.path() +
@@ -40,7 +40,7 @@ TEST(DataDir, BelongsToOneProcess) {
 }
 
 TEST(DataDir, IsFreeWhenItsOwnerIsGone) {
-  TempDir dir;
+  tests::TempFolder dir;
   EXPECT_EQ(InChild([&] {
               const auto lock = DataDir::Lock(dir.path());
               ::kill(::getpid(), SIGKILL);
@@ -52,7 +52,7 @@ TEST(DataDir, IsFreeWhenItsOwnerIsGone) {
 }
 
 TEST(DataDir, WaitsForItsOwnerToEnd) {
-  TempDir dir;
+  tests::TempFolder dir;
   int ready[2];
   int release[2];
   ASSERT_EQ(::pipe(ready), 0);
@@ -73,9 +73,9 @@ TEST(DataDir, WaitsForItsOwnerToEnd) {
 }
 
 TEST(DataDir, SaysWhatIsWrongWithThePlace) {
-  TempDir dir;
-  WriteText(dir.File("file"), "x");
-  const auto on_file = DataDir::Lock(dir.File("file"));
+  tests::TempFolder dir;
+  WriteText(dir / "file", "x");
+  const auto on_file = DataDir::Lock(dir / "file");
   ASSERT_FALSE(on_file);
   EXPECT_NE(on_file.error().message.find("is not a directory"), std::string::npos);
   EXPECT_FALSE(DataDir::Lock(""));

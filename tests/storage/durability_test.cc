@@ -45,7 +45,7 @@ WriteBatch Pair(std::uint64_t id) {
 }
 
 TEST(Durability, EveryAcknowledgedBatchSurvivesKill) {
-  TempDir dir;
+  tests::TempFolder dir;
   const LmdbOptions options = TestOptions(dir);
   std::mt19937 random(1);
   std::set<std::uint64_t> acknowledged;
@@ -119,7 +119,7 @@ class Damage : public testing::Test {
     return ReadAll(**store);
   }
 
-  TempDir dir_;
+  tests::TempFolder dir_;
   LmdbOptions options_ = TestOptions(dir_);
   std::string image_;
   Content content_;

@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
 #include "storage/codec/keys.h"
 #include "storage/codec/rows.h"
 #include "tests/storage/storage_support.h"
@@ -56,7 +54,7 @@ class MigrationTest : public testing::Test {
     return options;
   }
 
-  TempDir dir_;
+  tests::TempFolder dir_;
   LmdbOptions options_ = TestOptions(dir_);
   Content before_;
 };

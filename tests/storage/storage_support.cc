@@ -3,8 +3,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <future>
 #include <iterator>
@@ -13,16 +11,6 @@
 #include "storage/codec/rows.h"
 
 namespace ringscale::storage {
-
-TempDir::TempDir() {
-  std::string pattern = testing::TempDir() + "ringscale-store-XXXXXX";
-  path_ = ::mkdtemp(pattern.data());
-}
-
-TempDir::~TempDir() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
 
 UserRow SampleUser(std::uint64_t id) {
   return {.id = id,
@@ -86,9 +74,9 @@ WriteBatch PutUser(std::uint64_t id) {
   return batch;
 }
 
-LmdbOptions TestOptions(const TempDir& dir) {
+LmdbOptions TestOptions(const tests::TempFolder& dir) {
   LmdbOptions options;
-  options.path = dir.File("ringscale.db");
+  options.path = dir / "ringscale.db";
   options.initial_map_bytes = 1 << 20;
   options.max_map_bytes = 64 << 20;
   return options;

@@ -15,23 +15,9 @@
 #include "storage/commit/lmdb_store.h"
 #include "storage/store.h"
 #include "storage/tables/rows.h"
+#include "tests/support/temp_folder.h"
 
 namespace ringscale::storage {
-
-class TempDir {
- public:
-  TempDir();
-  ~TempDir();
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  [[nodiscard]] const std::string& path() const { return path_; }
-  [[nodiscard]] std::string File(std::string_view name) const {
-    return path_ + "/" + std::string(name);
-  }
-
- private:
-  std::string path_;
-};
 
 using Content = std::map<std::pair<Table, std::string>, std::string>;
 
@@ -42,7 +28,7 @@ PreAuthKeyRow SampleKey(std::uint64_t id);
 WriteBatch PutUser(std::uint64_t id);
 
 // Options for tests: small map, so that growth is exercised.
-LmdbOptions TestOptions(const TempDir& dir);
+LmdbOptions TestOptions(const tests::TempFolder& dir);
 std::unique_ptr<LmdbStore> OpenStore(const LmdbOptions& options);
 
 // The calls of a store, waiting for their end.

@@ -48,7 +48,7 @@ class WriterHold {
 };
 
 TEST(LmdbStore, StartsWithAFreshMetaRow) {
-  TempDir dir;
+  tests::TempFolder dir;
   auto store = OpenStore(TestOptions(dir));
   const Content content = ReadAll(*store);
   ASSERT_EQ(content.size(), 1U);
@@ -61,7 +61,7 @@ TEST(LmdbStore, StartsWithAFreshMetaRow) {
 }
 
 TEST(LmdbStore, KeepsWhatWasCommitted) {
-  TempDir dir;
+  tests::TempFolder dir;
   Content before;
   {
     auto store = OpenStore(TestOptions(dir));
@@ -79,13 +79,13 @@ TEST(LmdbStore, KeepsWhatWasCommitted) {
   auto store = OpenStore(TestOptions(dir));
   EXPECT_EQ(ReadAll(*store), before);
   EXPECT_EQ(before.size(), 4U);
-  EXPECT_TRUE(std::filesystem::exists(dir.File("ringscale.db")));
-  EXPECT_EQ(std::filesystem::status(dir.File("ringscale.db")).permissions(),
+  EXPECT_TRUE(std::filesystem::exists(dir / "ringscale.db"));
+  EXPECT_EQ(std::filesystem::status(dir / "ringscale.db").permissions(),
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
 }
 
 TEST(LmdbStore, WalksTablesInKeyOrder) {
-  TempDir dir;
+  tests::TempFolder dir;
   auto store = OpenStore(TestOptions(dir));
   for (const std::uint64_t id : {300U, 2U, 70000U, 1U}) {
     ASSERT_TRUE(CommitNow(*store, PutUser(id)));
@@ -99,7 +99,7 @@ TEST(LmdbStore, WalksTablesInKeyOrder) {
 }
 
 TEST(LmdbStore, LoadStopsAtTheVisitorsError) {
-  TempDir dir;
+  tests::TempFolder dir;
   auto store = OpenStore(TestOptions(dir));
   const auto result = store->LoadAll([](Table, std::string_view, std::string_view) {
     return core::Result<>(core::Fail(ErrorCode::kConflict, "enough"));
@@ -109,7 +109,7 @@ TEST(LmdbStore, LoadStopsAtTheVisitorsError) {
 }
 
 TEST(LmdbStore, CommitsAQueueAsOneGroupInOrder) {
-  TempDir dir;
+  tests::TempFolder dir;
   auto store = OpenStore(TestOptions(dir));
   std::vector<int> order;
   {
@@ -139,7 +139,7 @@ TEST(LmdbStore, CommitsAQueueAsOneGroupInOrder) {
 }
 
 TEST(LmdbStore, OnlyTheGuiltyBatchOfAGroupFails) {
-  TempDir dir;
+  tests::TempFolder dir;
   LmdbOptions options = TestOptions(dir);
   options.max_map_bytes = 4 << 20;
   auto store = OpenStore(options);
@@ -165,7 +165,7 @@ TEST(LmdbStore, OnlyTheGuiltyBatchOfAGroupFails) {
 }
 
 TEST(LmdbStore, RefusesImpossibleChanges) {
-  TempDir dir;
+  tests::TempFolder dir;
   auto store = OpenStore(TestOptions(dir));
   const auto refused = [&](Table table, std::string key, std::optional<std::string> value) {
     WriteBatch batch = PutUser(5);
@@ -197,7 +197,7 @@ TEST(LmdbStore, RefusesImpossibleChanges) {
 }
 
 TEST(LmdbStore, GrowsUntilItsLimitAndStaysUsable) {
-  TempDir dir;
+  tests::TempFolder dir;
   LmdbOptions options = TestOptions(dir);
   options.max_map_bytes = 8 << 20;
   auto store = OpenStore(options);
@@ -219,7 +219,7 @@ TEST(LmdbStore, GrowsUntilItsLimitAndStaysUsable) {
 }
 
 TEST(LmdbStore, BoundsWhatWaits) {
-  TempDir dir;
+  tests::TempFolder dir;
   LmdbOptions options = TestOptions(dir);
   options.max_queued_bytes = 100'000;
   auto store = OpenStore(options);
@@ -240,7 +240,7 @@ TEST(LmdbStore, BoundsWhatWaits) {
 }
 
 TEST(LmdbStore, CloseCommitsWhatIsQueuedAndRefusesMore) {
-  TempDir dir;
+  tests::TempFolder dir;
   auto store = OpenStore(TestOptions(dir));
   int good = 0;
   for (std::uint64_t id = 1; id <= 200; ++id) {
@@ -255,7 +255,7 @@ TEST(LmdbStore, CloseCommitsWhatIsQueuedAndRefusesMore) {
 }
 
 TEST(LmdbStore, AFailedSyncFailsTheBatchAndNothingElse) {
-  TempDir dir;
+  tests::TempFolder dir;
   auto store = OpenStore(TestOptions(dir));
   ASSERT_TRUE(CommitNow(*store, PutUser(1)));
   FailDisk(DiskCall::kSync, 1, EIO);
@@ -278,7 +278,7 @@ TEST(LmdbStore, SurvivesAFailedWriteAtEveryPlace) {
   std::uint64_t reopens = 0;
   int failed = 0;
   for (int skip = 0; skip < 8; ++skip) {
-    TempDir dir;
+    tests::TempFolder dir;
     auto store = OpenStore(TestOptions(dir));
     ASSERT_TRUE(CommitNow(*store, PutUser(1)));
     FailDisk(DiskCall::kWrite, 1, EIO, skip);
@@ -299,7 +299,7 @@ TEST(LmdbStore, SurvivesAFailedWriteAtEveryPlace) {
 }
 
 TEST(LmdbStore, AReadOnlyFileSystemFailsCommitsUntilItCanBeWritten) {
-  TempDir dir;
+  tests::TempFolder dir;
   auto store = OpenStore(TestOptions(dir));
   ASSERT_TRUE(CommitNow(*store, PutUser(1)));
   FailDisk(DiskCall::kWrite, 1000, EROFS);
@@ -324,7 +324,7 @@ TEST(LmdbStore, SaysThatTheDiskIsFullAndGoesOn) {
   // A file size limit stands in for the full disk; it needs no privilege.
   const int code = InChild([] {
     ::signal(SIGXFSZ, SIG_IGN);
-    TempDir dir;
+    tests::TempFolder dir;
     auto store = OpenStore(TestOptions(dir));
     if (!CommitNow(*store, PutUser(1))) return 1;
     rlimit limit{400'000, 400'000};
@@ -360,12 +360,12 @@ class OwnFileSystem : public testing::Test {
   void TearDown() override {
     if (mounted_) ::umount2(dir_.path().c_str(), MNT_DETACH);
   }
-  TempDir dir_;
+  tests::TempFolder dir_;
   bool mounted_ = false;
 };
 
 TEST_F(OwnFileSystem, FullDiskFailsCommitsUntilThereIsSpace) {
-  WriteText(dir_.File("ballast"), std::string(100'000, 'b'));
+  WriteText(dir_ / "ballast", std::string(100'000, 'b'));
   auto store = OpenStore(TestOptions(dir_));
   std::uint64_t id = 1;
   core::Result<> result;
@@ -374,7 +374,7 @@ TEST_F(OwnFileSystem, FullDiskFailsCommitsUntilThereIsSpace) {
   EXPECT_NE(result.error().message.find("disk is full"), std::string::npos)
       << result.error().message;
   EXPECT_FALSE(store->Health());
-  ASSERT_TRUE(std::filesystem::remove(dir_.File("ballast")));
+  ASSERT_TRUE(std::filesystem::remove(dir_ / "ballast"));
   EXPECT_TRUE(CommitNow(*store, PutUser(500)));
   EXPECT_TRUE(store->Health());
   store.reset();

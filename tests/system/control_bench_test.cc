@@ -2,13 +2,12 @@
 // says that every node got there. Functional; no figure is judged.
 #include <gtest/gtest.h>
 #include <simdjson.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "tests/support/temp_folder.h"
 #include "tests/system/bench_process.h"
 #include "tests/system/server_process.h"
 
@@ -21,9 +20,6 @@ constexpr std::uint64_t kChanges = 3;
 class ControlBenchTest : public testing::Test {
  protected:
   void SetUp() override {
-    char folder[] = "/tmp/ringscale-bench-XXXXXX";
-    ASSERT_NE(mkdtemp(folder), nullptr);
-    folder_ = folder;
     server_ = std::make_unique<ServerProcess>(folder_);
     const auto started = server_->Start();
     ASSERT_TRUE(started) << started.error().message;
@@ -32,12 +28,7 @@ class ControlBenchTest : public testing::Test {
     ASSERT_TRUE(key) << key.error().message;
     key_ = key->substr(0, key->find('\n'));
   }
-  void TearDown() override {
-    server_.reset();
-    if (!HasFailure()) {
-      [[maybe_unused]] const int status = std::system(("rm -rf " + folder_).c_str());
-    }
-  }
+  void TearDown() override { server_.reset(); }
 
   Finished Bench(const std::string& arguments, std::uint64_t nodes = kNodes) const {
     return RunBench("control --quiet --json --pid " + std::to_string(server_->pid()) + " --nodes " +
@@ -80,7 +71,8 @@ class ControlBenchTest : public testing::Test {
     EXPECT_GT(number(change, "bytes_each"), 0);
   }
 
-  std::string folder_;
+  const TempFolder temp_;
+  const std::string& folder_ = temp_.path();
   std::unique_ptr<ServerProcess> server_;
   std::string key_;
 };

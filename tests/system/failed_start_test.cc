@@ -4,23 +4,17 @@
 #include <stdlib.h>
 
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <string>
 #include <utility>
+
+#include "tests/support/temp_folder.h"
 
 namespace ringscale::tests {
 namespace {
 
 class FailedStart : public testing::Test {
  protected:
-  void SetUp() override {
-    char folder[] = "/tmp/ringscale-failed-start-XXXXXX";
-    ASSERT_NE(mkdtemp(folder), nullptr);
-    folder_ = folder;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   // What `ringscale serve` says with this configuration, and its exit status.
   std::pair<std::string, int> Serve(const std::string& config) {
     const char* const binary = std::getenv("RINGSCALE_BINARY");
@@ -38,7 +32,8 @@ class FailedStart : public testing::Test {
     return {output, WIFEXITED(status) ? WEXITSTATUS(status) : -1};
   }
 
-  std::string folder_;
+  const TempFolder temp_;
+  const std::string& folder_ = temp_.path();
 };
 
 // An address that no machine has (RFC 5737).

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <simdjson.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <map>
@@ -16,6 +15,7 @@
 
 #include "bench/lib/control_node.h"
 #include "bench/lib/map_messages.h"
+#include "tests/support/temp_folder.h"
 #include "tests/system/server_process.h"
 
 namespace ringscale::tests {
@@ -52,9 +52,6 @@ struct Attempt {
 class KillNine : public testing::Test {
  protected:
   void SetUp() override {
-    char folder[] = "/tmp/ringscale-kill-XXXXXX";
-    ASSERT_NE(mkdtemp(folder), nullptr);
-    folder_ = folder;
     server_ = std::make_unique<ServerProcess>(folder_);
     core::engine::LoopOptions options;
     options.name = "kill-test";
@@ -66,9 +63,6 @@ class KillNine : public testing::Test {
     attempts_.clear();
     watcher_.reset();
     server_.reset();
-    if (!HasFailure()) {
-      [[maybe_unused]] const int status = std::system(("rm -rf " + folder_).c_str());
-    }
   }
 
   // Keeps the machine key, takes a new node key: as a client does at each attempt.
@@ -191,7 +185,8 @@ class KillNine : public testing::Test {
     loop_->CancelTimer(timer);
   }
 
-  std::string folder_;
+  const TempFolder temp_;
+  const std::string& folder_ = temp_.path();
   std::unique_ptr<ServerProcess> server_;
   std::unique_ptr<core::engine::Loop> loop_;
   bench::ControlTarget target_;

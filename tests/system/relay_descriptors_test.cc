@@ -2,7 +2,6 @@
 // and those who come afterwards get in.
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 
 #include <memory>
@@ -12,6 +11,7 @@
 #include "bench/lib/derp_socket.h"
 #include "bench/lib/packet_stream.h"
 #include "bench/lib/process_stats.h"
+#include "tests/support/temp_folder.h"
 #include "tests/system/child_process.h"
 #include "tests/system/relay_process.h"
 
@@ -27,16 +27,10 @@ constexpr int kHangsMs = 30'000;
 class RelayDescriptorsTest : public testing::Test {
  protected:
   void SetUp() override {
-    char folder[] = "/tmp/ringscale-files-XXXXXX";
-    ASSERT_NE(mkdtemp(folder), nullptr);
-    folder_ = folder;
     relay_ = std::make_unique<RelayProcess>(folder_, kDescriptors);
     tls_ = *bench::MakeBenchTlsContext("TLS_AES_128_GCM_SHA256");
   }
-  void TearDown() override {
-    relay_.reset();
-    if (!HasFailure()) (void)RunLine("rm -rf " + folder_);
-  }
+  void TearDown() override { relay_.reset(); }
   std::unique_ptr<DerpSocket> LogIn() {
     auto socket = DerpSocket::Connect(relay_->target(), tls_, scratch_);
     if (socket) return std::move(*socket);
@@ -63,7 +57,8 @@ class RelayDescriptorsTest : public testing::Test {
     }
   }
 
-  std::string folder_;
+  const TempFolder temp_;
+  const std::string& folder_ = temp_.path();
   std::unique_ptr<RelayProcess> relay_;
   std::shared_ptr<const core::tls::ClientContext> tls_;
   bench::SocketScratch scratch_{bench::PacketWireBytes(kPacket, true)};

@@ -1,12 +1,12 @@
 // ringscale-bench relay soak against a relay for a minute: its verdict is good.
 #include <gtest/gtest.h>
 #include <simdjson.h>
-#include <stdlib.h>
 
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "tests/support/temp_folder.h"
 #include "tests/system/bench_process.h"
 #include "tests/system/relay_process.h"
 
@@ -15,22 +15,15 @@ namespace {
 
 class RelaySoakTest : public testing::Test {
  protected:
-  void SetUp() override {
-    char folder[] = "/tmp/ringscale-soak-XXXXXX";
-    ASSERT_NE(mkdtemp(folder), nullptr);
-    folder_ = folder;
-    relay_ = std::make_unique<RelayProcess>(folder_);
-  }
-  void TearDown() override {
-    relay_.reset();
-    if (!HasFailure()) (void)RunLine("rm -rf " + folder_);
-  }
+  void SetUp() override { relay_ = std::make_unique<RelayProcess>(folder_); }
+  void TearDown() override { relay_.reset(); }
   Finished Soak(const std::string& arguments) const {
     return RunBench("relay --quiet --json --url " + relay_->url() + " --pid " +
                     std::to_string(relay_->pid()) + " soak " + arguments);
   }
 
-  std::string folder_;
+  const TempFolder temp_;
+  const std::string& folder_ = temp_.path();
   std::unique_ptr<RelayProcess> relay_;
 };
 

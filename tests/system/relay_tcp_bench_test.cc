@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "tests/support/temp_folder.h"
 #include "tests/system/bench_process.h"
 #include "tests/system/server_process.h"
 
@@ -19,9 +20,6 @@ class RelayTcpBenchTest : public testing::Test {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "needs root for network namespaces";
-    char folder[] = "/tmp/ringscale-bench-XXXXXX";
-    ASSERT_NE(mkdtemp(folder), nullptr);
-    folder_ = folder;
     // What the children take before their configuration file.
     setenv("RINGSCALE_DERP_ENABLED", "true", 1);
     setenv("RINGSCALE_DERP_STUN_LISTEN", "", 1);
@@ -35,9 +33,6 @@ class RelayTcpBenchTest : public testing::Test {
     for (const char* name : {"RINGSCALE_DERP_ENABLED", "RINGSCALE_DERP_STUN_LISTEN",
                              "RINGSCALE_DERP_VERIFY_CLIENTS"}) {
       unsetenv(name);
-    }
-    if (!HasFailure() && !folder_.empty()) {
-      [[maybe_unused]] const int status = std::system(("rm -rf " + folder_).c_str());
     }
   }
 
@@ -73,7 +68,8 @@ class RelayTcpBenchTest : public testing::Test {
     return value;
   }
 
-  std::string folder_;
+  const TempFolder temp_;
+  const std::string& folder_ = temp_.path();
   std::unique_ptr<ServerProcess> server_;
 };
 

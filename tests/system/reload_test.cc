@@ -5,13 +5,12 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
 #include <string>
 
+#include "tests/support/temp_folder.h"
 #include "tests/system/server_process.h"
 
 namespace ringscale::tests {
@@ -20,9 +19,6 @@ namespace {
 class ReloadTest : public testing::Test {
  protected:
   void SetUp() override {
-    char folder[] = "/tmp/ringscale-reload-XXXXXX";
-    ASSERT_NE(mkdtemp(folder), nullptr);
-    folder_ = folder;
     server_ = std::make_unique<ServerProcess>(folder_);
     std::ifstream in(Path());
     std::stringstream text;
@@ -31,10 +27,7 @@ class ReloadTest : public testing::Test {
     const auto started = server_->Start();
     ASSERT_TRUE(started) << started.error().message;
   }
-  void TearDown() override {
-    server_.reset();
-    std::filesystem::remove_all(folder_);
-  }
+  void TearDown() override { server_.reset(); }
 
   // The configuration becomes what it was at first with `more` at its end.
   void Configure(const std::string& more) { std::ofstream(Path()) << base_ << more; }
@@ -68,7 +61,8 @@ class ReloadTest : public testing::Test {
     return text.find(part) != std::string::npos;
   }
 
-  std::string folder_;
+  const TempFolder temp_;
+  const std::string& folder_ = temp_.path();
   std::string base_;
   std::unique_ptr<ServerProcess> server_;
 };

@@ -6,7 +6,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "core/engine/loop.h"
+#include "tests/support/temp_folder.h"
 #include "tests/system/server_process.h"
 
 namespace ringscale::tests {
@@ -107,21 +107,14 @@ class Visitors {
 class TakeOverTest : public testing::Test {
  protected:
   void SetUp() override {
-    char folder[] = "/tmp/ringscale-take-over-XXXXXX";
-    ASSERT_NE(mkdtemp(folder), nullptr);
-    folder_ = folder;
     server_ = std::make_unique<ServerProcess>(folder_, ServerProcess::Sockets::kOwn);
     const auto started = server_->Start();
     ASSERT_TRUE(started) << started.error().message;
   }
-  void TearDown() override {
-    server_.reset();
-    if (!HasFailure()) {
-      [[maybe_unused]] const int status = std::system(("rm -rf " + folder_).c_str());
-    }
-  }
+  void TearDown() override { server_.reset(); }
 
-  std::string folder_;
+  const TempFolder temp_;
+  const std::string& folder_ = temp_.path();
   std::unique_ptr<ServerProcess> server_;
 };
 
@@ -183,10 +176,9 @@ TEST_F(TakeOverTest, ASuccessorThatCannotStartLeavesTheServerAlone) {
 }
 
 TEST(ActivatedSockets, AreUsedAndStayWithTheirGiver) {
-  char folder[] = "/tmp/ringscale-activated-XXXXXX";
-  ASSERT_NE(mkdtemp(folder), nullptr);
+  const TempFolder folder;
   {
-    ServerProcess server(folder);
+    ServerProcess server(folder.path());
     for (int i = 0; i < 2; ++i) {
       const auto started = server.Start();
       ASSERT_TRUE(started) << started.error().message;
@@ -201,7 +193,6 @@ TEST(ActivatedSockets, AreUsedAndStayWithTheirGiver) {
     EXPECT_TRUE(started) << started.error().message;
     EXPECT_TRUE(server.Command("health"));
   }
-  [[maybe_unused]] const int status = std::system(("rm -rf " + std::string(folder)).c_str());
 }
 
 }  // namespace

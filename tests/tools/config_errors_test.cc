@@ -6,14 +6,13 @@
 #include <string>
 #include <string_view>
 
+#include "tests/support/temp_folder.h"
 #include "tests/tools/local_server.h"
 #include "tools/serverd/config/load.h"
 #include "tools/serverd/server.h"
 
 namespace ringscale::serverd {
 namespace {
-
-using testing::TemporaryFolder;
 
 class ConfigErrors : public ::testing::Test {
  protected:
@@ -34,7 +33,7 @@ class ConfigErrors : public ::testing::Test {
     return Path() + ":" + std::to_string(number) + ": ";
   }
 
-  TemporaryFolder folder_;
+  tests::TempFolder folder_;
 };
 
 TEST_F(ConfigErrors, NoneWhenAllIsWell) {

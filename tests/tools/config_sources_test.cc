@@ -1,11 +1,10 @@
 // Where the configuration comes from: files, environment, flags.
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <fstream>
 #include <string>
 
+#include "tests/support/temp_folder.h"
 #include "tools/serverd/config/load.h"
 
 namespace ringscale::serverd {
@@ -18,12 +17,9 @@ bool Contains(std::string_view text, std::string_view part) {
 class ConfigSources : public testing::Test {
  protected:
   ConfigSources() {
-    std::string pattern = testing::TempDir() + "ringscale-config-XXXXXX";
-    dir_ = ::mkdtemp(pattern.data());
     surroundings_.search_paths = {dir_ + "/etc.toml", dir_ + "/here.toml"};
     surroundings_.environment["HOME"] = "/home/ann";
   }
-  ~ConfigSources() override { std::filesystem::remove_all(dir_); }
   void Write(const std::string& name, std::string_view text) {
     std::ofstream(dir_ + "/" + name) << text;
   }
@@ -37,7 +33,8 @@ class ConfigSources : public testing::Test {
     return config ? "no error" : config.error().message;
   }
 
-  std::string dir_;
+  const tests::TempFolder temp_;
+  const std::string& dir_ = temp_.path();
   ConfigOverrides overrides_;
   ConfigSurroundings surroundings_;
 };

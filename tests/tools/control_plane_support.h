@@ -12,6 +12,7 @@
 
 #include "storage/memory_store.h"
 #include "tests/support/fake_loop.h"
+#include "tests/support/temp_folder.h"
 #include "tests/tools/local_server.h"
 #include "tools/serverd/control_plane.h"
 #include "tools/serverd/settings.h"
@@ -46,7 +47,7 @@ class ControlPlaneTest : public ::testing::Test {
     plane_ = std::move(*plane);
   }
 
-  testing::TemporaryFolder folder_;
+  tests::TempFolder folder_;
   ringscale::testing::FakeLoop loop_;
   storage::MemoryStore store_;
   relay::AdmissionSet admitted_;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <yaml-cpp/yaml.h>
 
+#include "tests/support/temp_folder.h"
 #include "tests/tools/ctl_support.h"
 #include "tools/ctl/duration.h"
 #include "tools/ctl/render.h"
@@ -137,7 +138,7 @@ TEST(CtlOutput, AServersAnswerThatIsNoneIsAnError) {
 }
 
 TEST(CtlOutput, NobodyListens) {
-  const serverd::testing::TemporaryFolder folder;
+  const tests::TempFolder folder;
   const std::string path = folder / "none.sock";
   const Outcome outcome = RunWith(TestCommands(path), Words("users list"));
   EXPECT_EQ(outcome.code, 1);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/temp_folder.h"
 #include "tests/tools/local_server.h"
 #include "tools/ctl/commands.h"
 
@@ -110,7 +111,7 @@ class FakeServer {
     return RunWith(TestCommands(server_.path()), Words(line), options);
   }
   [[nodiscard]] std::string path() const { return server_.path(); }
-  [[nodiscard]] const serverd::testing::TemporaryFolder& folder() const { return server_.folder(); }
+  [[nodiscard]] const tests::TempFolder& folder() const { return server_.folder(); }
 
  private:
   std::mutex mutex_;

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -21,6 +20,7 @@
 #include "relay/app/admission_set.h"
 #include "tests/support/fake_loop.h"
 #include "tests/support/noise_client.h"
+#include "tests/support/temp_folder.h"
 #include "tools/serverd/front/front.h"
 
 namespace ringscale::serverd {
@@ -28,11 +28,10 @@ namespace ringscale::serverd {
 // A certificate of a generated CA, made once per process.
 inline std::shared_ptr<const core::tls::ServerContext> TestCertificate() {
   static const auto context = [] {
-    std::string directory = (std::filesystem::temp_directory_path() / "front-test-XXXXXX").string();
-    EXPECT_NE(mkdtemp(directory.data()), nullptr);
-    auto made = core::tls::LoadOrGenerateCertificate(directory, {"localhost"}, core::WallNow());
+    const tests::TempFolder directory;
+    auto made =
+        core::tls::LoadOrGenerateCertificate(directory.path(), {"localhost"}, core::WallNow());
     EXPECT_TRUE(made);
-    std::filesystem::remove_all(directory);
     return made->loaded.context;
   }();
   return context;

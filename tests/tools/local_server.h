@@ -3,10 +3,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <functional>
 #include <future>
 #include <memory>
@@ -17,25 +14,10 @@
 #include "core/engine/loop_thread.h"
 #include "core/net/unix_listener.h"
 #include "storage/memory_store.h"
+#include "tests/support/temp_folder.h"
 #include "tools/serverd/admin_socket.h"
 
 namespace ringscale::serverd::testing {
-
-// A folder that goes with the object.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string path = ::testing::TempDir() + "rs-XXXXXX";
-    path_ = ::mkdtemp(path.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 class LocalServer {
  public:
@@ -86,7 +68,7 @@ class LocalServer {
   }
 
   [[nodiscard]] std::string path() const { return folder_ / "admin.sock"; }
-  [[nodiscard]] const TemporaryFolder& folder() const { return folder_; }
+  [[nodiscard]] const tests::TempFolder& folder() const { return folder_; }
   [[nodiscard]] Parts& parts() { return *parts_; }
   [[nodiscard]] core::engine::Loop& loop() { return thread_->loop(); }
 
@@ -100,7 +82,7 @@ class LocalServer {
   }
 
  private:
-  TemporaryFolder folder_;
+  tests::TempFolder folder_;
   std::unique_ptr<core::engine::LoopThread> thread_;
   std::unique_ptr<Parts> parts_;
 };

@@ -17,12 +17,11 @@
 #include <vector>
 
 #include "core/base/fd.h"
+#include "tests/support/temp_folder.h"
 #include "tests/tools/local_server.h"
 
 namespace ringscale::relayd {
 namespace {
-
-using serverd::testing::TemporaryFolder;
 
 // Answers every request with what the test says, one connection after the other.
 class AnswerServer {
@@ -147,7 +146,7 @@ TEST(ClientCheck, WhatHappensWithoutAnAnswerIsAChoice) {
 }
 
 TEST(ClientCheck, TailscaledKnowsOrNot) {
-  const TemporaryFolder folder;
+  const tests::TempFolder folder;
   {
     AnswerServer server(Http(200, "{}"), folder / "yes");
     EXPECT_TRUE(AskWith({.tailscaled_socket = folder / "yes"}));
@@ -164,7 +163,7 @@ TEST(ClientCheck, TailscaledKnowsOrNot) {
 }
 
 TEST(ClientCheck, BothMustAgree) {
-  const TemporaryFolder folder;
+  const tests::TempFolder folder;
   AnswerServer knows(Http(200, "{}"), folder / "yes");
   AnswerServer does_not(Http(404, ""), folder / "no");
   AnswerServer allows(Http(200, R"({"Allow":true})"));

@@ -4,21 +4,19 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
 #include "core/crypto/key_file.h"
+#include "tests/support/temp_folder.h"
 #include "tests/tools/local_server.h"
 #include "tools/ctl/derper_flags.h"
 
 namespace ringscale::relayd {
 namespace {
 
-using serverd::testing::TemporaryFolder;
-
-std::string Write(const TemporaryFolder& folder, const std::string& name, std::string_view text) {
+std::string Write(const tests::TempFolder& folder, const std::string& name, std::string_view text) {
   const std::string path = folder / name;
   std::ofstream(path) << text;
   chmod(path.c_str(), 0600);
@@ -29,7 +27,7 @@ std::string Write(const TemporaryFolder& folder, const std::string& name, std::s
 core::Result<serverd::Config> ConfigOf(const std::vector<std::string>& arguments) {
   auto flags = ctl::ParseGoFlags(arguments);
   if (!flags) return core::Forward(flags);
-  const TemporaryFolder folder;
+  const tests::TempFolder folder;
   ctl::RelayFlags relay;
   relay.config = Write(folder, "empty.toml", "");
   relay.data_dir = folder / "data";
@@ -104,7 +102,7 @@ TEST(DerperFlags, MainAddressAndPorts) {
 }
 
 TEST(DerperFlags, Certificates) {
-  const TemporaryFolder folder;
+  const tests::TempFolder folder;
   Write(folder, "derp.example.com.crt", "x");
   const std::string dir = folder / "";
   const auto files =
@@ -156,7 +154,7 @@ TEST(DerperCommand, VersionAndKeyFile) {
 }
 
 TEST(RelayKey, BothFormsAndANewFile) {
-  const TemporaryFolder folder;
+  const tests::TempFolder folder;
   const core::PrivateKey key = core::PrivateKey::Generate();
   const std::string text = key.TextForKeyFile();
   for (const std::string& content :
@@ -177,7 +175,7 @@ TEST(RelayKey, BothFormsAndANewFile) {
 }
 
 TEST(RelayKey, AKeyFileMayStandWhereAConfigurationDoes) {
-  const TemporaryFolder folder;
+  const tests::TempFolder folder;
   ctl::RelayFlags flags;
   flags.data_dir = folder / "data";
   flags.config = Write(folder, "derper.key", "{\"PrivateKey\": \"privkey:00\"}");
@@ -187,7 +185,7 @@ TEST(RelayKey, AKeyFileMayStandWhereAConfigurationDoes) {
 }
 
 TEST(MeshKeyFile, SixtyFourDigits) {
-  const TemporaryFolder folder;
+  const tests::TempFolder folder;
   const std::string digits(64, 'a');
   const auto key = LoadMeshKey(Write(folder, "mesh", " " + digits + "\n"));
   ASSERT_TRUE(key) << key.error().message;
@@ -199,7 +197,7 @@ TEST(MeshKeyFile, SixtyFourDigits) {
 }
 
 TEST(RateConfig, AsDerperReadsIt) {
-  const TemporaryFolder folder;
+  const tests::TempFolder folder;
   const auto read = [&](std::string_view text) { return LoadRateConfig(Write(folder, "r", text)); };
   const auto both =
       read(R"({"PerClientRateLimitBytesPerSec": 1250000, "PerClientRateBurstBytes": 2500000})");

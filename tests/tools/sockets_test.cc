@@ -13,6 +13,7 @@
 
 #include "core/net/socket_options.h"
 #include "core/net/udp_socket.h"
+#include "tests/support/temp_folder.h"
 #include "tests/tools/local_server.h"
 
 namespace ringscale::serverd {
@@ -20,7 +21,6 @@ namespace {
 
 using core::net::InheritedSocket;
 using core::net::ListenAddress;
-using testing::TemporaryFolder;
 
 core::net::ListenAddress Loopback() {
   return {{.ip = *core::IpAddress::Parse("127.0.0.1"), .port = 0}};
@@ -34,7 +34,7 @@ ino_t InodeOf(int fd) {
 
 // As systemd passes it: one TCP, one UDP and one Unix socket.
 struct Activated {
-  explicit Activated(const TemporaryFolder& folder) : path(folder / "given.sock") {
+  explicit Activated(const tests::TempFolder& folder) : path(folder / "given.sock") {
     core::Fd tcp = std::move(*core::net::OpenTcpListener(Loopback()));
     core::Fd udp = std::move(core::net::OpenUdpSocket(Loopback())->fd);
     auto unix_listener = core::net::UnixListener::Open(path, {});
@@ -62,7 +62,7 @@ std::vector<SocketLabel> LabelsOf(const std::vector<GivenSocket>& given) {
   return labels;
 }
 
-Config Quiet(const TemporaryFolder& folder) {
+Config Quiet(const tests::TempFolder& folder) {
   Config config;
   config.data_dir = folder / "";
   config.metrics.listen = "";
@@ -73,7 +73,7 @@ Config Quiet(const TemporaryFolder& folder) {
 }
 
 TEST(Sockets, ActivatedOnesReplaceTheConfiguredAddresses) {
-  const TemporaryFolder folder;
+  const tests::TempFolder folder;
   Activated activated(folder);
   auto given = FromActivation(std::move(activated.sockets));
   Config config;
@@ -119,7 +119,7 @@ TEST(Sockets, ASocketOnEveryAddressIsWrittenWithoutOne) {
 }
 
 TEST(Sockets, HandedOverOnesAreMatchedByUseAndAddress) {
-  const TemporaryFolder folder;
+  const tests::TempFolder folder;
   const Config config = Quiet(folder);
   auto old_server = OpenServerSockets(config, {});
   ASSERT_TRUE(old_server) << old_server.error().message;
@@ -169,7 +169,7 @@ TEST(Sockets, TheUnitListensWhereTheServerWould) {
 }
 
 TEST(Sockets, ErrorsNameTheKey) {
-  const TemporaryFolder folder;
+  const tests::TempFolder folder;
   Config config = Quiet(folder);
   config.listen = {"192.0.2.1:80"};  // not of this machine (RFC 5737)
   config.origins.by_key["listen"] = "ringscale.toml:3";

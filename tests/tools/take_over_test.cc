@@ -9,6 +9,7 @@
 
 #include "core/net/socket_options.h"
 #include "core/net/udp_socket.h"
+#include "tests/support/temp_folder.h"
 #include "tests/tools/local_server.h"
 
 namespace ringscale::serverd {
@@ -103,7 +104,7 @@ TEST_F(TakeOverTest, WhoGoesWithoutAWordChangesNothing) {
 }
 
 TEST(TakeOver, NobodyToTakeOverFrom) {
-  const testing::TemporaryFolder folder;
+  const tests::TempFolder folder;
   const auto asked = TakeOver::Ask(folder / "none.sock");
   ASSERT_TRUE(asked);
   EXPECT_FALSE(*asked);
@@ -111,7 +112,7 @@ TEST(TakeOver, NobodyToTakeOverFrom) {
 
 // A server that answers these bytes, whatever it is asked.
 std::string AnswerTo(std::string_view bytes) {
-  const testing::TemporaryFolder folder;
+  const tests::TempFolder folder;
   auto listener = core::net::UnixListener::Open(folder / "odd.sock", {});
   EXPECT_TRUE(listener);
   auto asked = std::async(std::launch::async, [&] { return TakeOver::Ask(listener->path()); });

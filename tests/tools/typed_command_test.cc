@@ -7,13 +7,14 @@
 #include <fstream>
 #include <vector>
 
+#include "tests/support/temp_folder.h"
 #include "tests/tools/local_server.h"
 
 namespace ringscale::serverd {
 namespace {
 
 TEST(TypedCommand, TheNameAloneWhereTheShellFindsThisProgram) {
-  const testing::TemporaryFolder folder;
+  const tests::TempFolder folder;
   const std::string here = folder / "here";
   const std::string there = folder / "there";
   for (const auto& name : {here, there}) std::filesystem::create_directory(name);

@@ -8,18 +8,13 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/support/temp_folder.h"
+
 namespace ringscale::core {
 namespace {
 
 class KeyFileTest : public testing::Test {
  protected:
-  KeyFileTest() {
-    std::string name = testing::TempDir() + "ringscale-key-XXXXXX";
-    directory_ = ::mkdtemp(name.data());
-    path_ = directory_ + "/noise.key";
-  }
-  ~KeyFileTest() override { std::filesystem::remove_all(directory_); }
-
   void Write(const std::string& content, mode_t mode = 0600) {
     std::ofstream(path_) << content;
     ASSERT_EQ(::chmod(path_.c_str(), mode), 0);
@@ -36,8 +31,9 @@ class KeyFileTest : public testing::Test {
     return count;
   }
 
-  std::string directory_;
-  std::string path_;
+  const tests::TempFolder temp_;
+  const std::string& directory_ = temp_.path();
+  std::string path_ = temp_ / "noise.key";
 };
 
 const std::string kKeyText = "privkey:" + std::string(64, '7');

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -19,6 +18,7 @@
 #include "core/engine/loop_thread.h"
 #include "core/engine/signals.h"
 #include "core/engine/topology.h"
+#include "tests/support/temp_folder.h"
 
 namespace ringscale::core::engine {
 namespace {
@@ -92,12 +92,6 @@ TEST(LoopThread, ABadLoopIsAnError) {
 
 class TopologyFiles : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/ringscale-topology-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    root_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
   void Write(const std::string& path, const std::string& text) {
     const std::filesystem::path full = root_ + "/" + path;
     std::filesystem::create_directories(full.parent_path());
@@ -106,7 +100,8 @@ class TopologyFiles : public ::testing::Test {
   [[nodiscard]] std::optional<double> Limit() const {
     return DetectTopology(root_ + "/proc", root_ + "/cgroup").cpu_limit;
   }
-  std::string root_;
+  const tests::TempFolder temp_;
+  const std::string& root_ = temp_.path();
 };
 
 TEST_F(TopologyFiles, ReadsTheTightestQuotaOfCgroupV2) {

@@ -10,25 +10,21 @@
 #include <string>
 #include <utility>
 
+#include "tests/support/temp_folder.h"
+
 namespace ringscale::core::net {
 namespace {
 
 class UnixListenerTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/ringscale-unix-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder_ = name;
-    path_ = folder_ + "/ringscale.sock";
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   [[nodiscard]] mode_t Mode() const {
     struct stat status{};
     EXPECT_EQ(lstat(path_.c_str(), &status), 0);
     return status.st_mode & 07777;
   }
-  std::string folder_;
-  std::string path_;
+  const tests::TempFolder temp_;
+  const std::string& folder_ = temp_.path();
+  std::string path_ = temp_ / "ringscale.sock";
 };
 
 TEST_F(UnixListenerTest, ServesItsOwnerAndKnowsWhoAsks) {

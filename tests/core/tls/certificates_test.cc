@@ -11,6 +11,7 @@
 #include "core/tls/issue.h"
 #include "core/tls/server_context.h"
 #include "tests/core/tls/tls_test_support.h"
+#include "tests/support/temp_folder.h"
 
 namespace ringscale::core::tls {
 namespace {
@@ -19,13 +20,6 @@ constexpr Duration kDay = Seconds(24 * 3600);
 
 class CertificatesTest : public testing::Test {
  protected:
-  CertificatesTest() {
-    std::string name = testing::TempDir() + "ringscale-certs-XXXXXX";
-    directory_ = ::mkdtemp(name.data());
-    files_ = {.certificate = directory_ + "/cert.pem", .key = directory_ + "/key.pem"};
-  }
-  ~CertificatesTest() override { std::filesystem::remove_all(directory_); }
-
   void Write(const std::string& path, const std::string& content, unsigned mode = 0600) {
     ASSERT_TRUE(WriteFileAtomically(path, content, Replace::kYes, mode));
   }
@@ -45,8 +39,9 @@ class CertificatesTest : public testing::Test {
     return CertificateFromPem(*ReadPublicFile(directory_ + "/" + name, 100'000));
   }
 
-  std::string directory_;
-  CertificateFiles files_;
+  const tests::TempFolder temp_;
+  const std::string& directory_ = temp_.path();
+  CertificateFiles files_ = {.certificate = temp_ / "cert.pem", .key = temp_ / "key.pem"};
   WallTime now_ = WallNow();
 };
 

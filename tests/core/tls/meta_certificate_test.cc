@@ -5,7 +5,6 @@
 #include <openssl/x509v3.h>
 
 #include <array>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -16,6 +15,7 @@
 #include "core/tls/client.h"
 #include "core/tls/openssl_util.h"
 #include "core/tls/server_context.h"
+#include "tests/support/temp_folder.h"
 
 namespace ringscale::core::tls {
 namespace {
@@ -58,16 +58,13 @@ TEST(MetaCertificate, HasTheFormThatClientsLookFor) {
 }
 
 TEST(MetaCertificate, IsTheLastOfTheChainAndLeavesThePinAlone) {
-  std::string directory =
-      (std::filesystem::temp_directory_path() / "meta-certificate-XXXXXX").string();
-  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  const tests::TempFolder directory;
   const auto pem = MakeMetaCertificate(Key(), 2, WallNow());
   ASSERT_TRUE(pem);
-  const auto without = LoadOrGenerateCertificate(directory, {"h.example"}, WallNow());
-  const auto with = LoadOrGenerateCertificate(directory, {"h.example"}, WallNow(), *pem);
+  const auto without = LoadOrGenerateCertificate(directory.path(), {"h.example"}, WallNow());
+  const auto with = LoadOrGenerateCertificate(directory.path(), {"h.example"}, WallNow(), *pem);
   ASSERT_TRUE(without);
   ASSERT_TRUE(with) << with.error().message;
-  std::filesystem::remove_all(directory);
   EXPECT_EQ(with->loaded.context->leaf_sha256_hex(), without->loaded.context->leaf_sha256_hex());
   STACK_OF(X509)* chain = nullptr;
   SSL_CTX_get_extra_chain_certs(NativeContext(*with->loaded.context), &chain);
@@ -79,17 +76,15 @@ TEST(MetaCertificate, IsTheLastOfTheChainAndLeavesThePinAlone) {
 }
 
 TEST(MetaCertificate, FollowsAGivenChainThatStaysAsItIs) {
-  std::string directory =
-      (std::filesystem::temp_directory_path() / "meta-certificate-XXXXXX").string();
-  ASSERT_NE(mkdtemp(directory.data()), nullptr);
-  const auto made = LoadOrGenerateCertificate(directory, {"h.example"}, WallNow());
+  const tests::TempFolder directory;
+  const auto made = LoadOrGenerateCertificate(directory.path(), {"h.example"}, WallNow());
   ASSERT_TRUE(made);
   const auto read = [&](const std::string& name) {
-    std::ifstream file(directory + "/" + name);
+    std::ifstream file(directory / name);
     return std::string(std::istreambuf_iterator<char>(file), {});
   };
-  const CertificateFiles files{.certificate = directory + "/chain.pem",
-                               .key = directory + "/tls-leaf-key.pem"};
+  const CertificateFiles files{.certificate = directory / "chain.pem",
+                               .key = directory / "tls-leaf-key.pem"};
   const std::string given = read("tls-leaf.pem") + read("tls-ca.pem");
   std::ofstream(files.certificate) << given;
   const auto pem = MakeMetaCertificate(Key(), 2, WallNow());
@@ -106,7 +101,6 @@ TEST(MetaCertificate, FollowsAGivenChainThatStaysAsItIs) {
     EXPECT_EQ(with->context->leaf_sha256_hex(), made->loaded.context->leaf_sha256_hex());
   }
   EXPECT_EQ(read("chain.pem"), given);
-  std::filesystem::remove_all(directory);
 }
 
 }  // namespace
