@@ -29,6 +29,8 @@ class ControlConnection final : public core::engine::StreamHandler,
   void Start();
   // Sends what there is while the socket takes it.
   void Pump();
+  // Fetches what Pump reads first into the cache.
+  void Prefetch() const { h2_.Prefetch(); }
   // Closes for reasons of time. `now` is the loop's.
   void Sweep(core::Instant now);
   // No new streams; closes, counted by `reason`, when the last one has ended.

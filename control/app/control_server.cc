@@ -8,6 +8,8 @@ namespace ringscale::control {
 namespace {
 
 constexpr core::Duration kSweepInterval = core::Seconds(5);
+// So many connections before its turn comes, what a flush reads of one is fetched.
+constexpr std::size_t kAhead = 4;
 
 }  // namespace
 
@@ -97,6 +99,7 @@ void ControlServer::ScheduleFlush() {
 void ControlServer::Flush() {
   flush_scheduled_ = false;
   for (std::size_t n = 0; n < limits_.flush_batch && !dirty_.empty(); ++n) {
+    if (dirty_.size() > kAhead) dirty_[kAhead]->Prefetch();
     const auto connection = std::move(dirty_.front());
     dirty_.pop_front();
     connection->dirty = false;

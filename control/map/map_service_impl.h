@@ -137,6 +137,7 @@ class MapServiceImpl final : public MapService {
 
   // --- deltas ---
   void ScheduleTick();
+  void FetchAhead(std::size_t slot) const;
   void Tick();
   void Publish();
   [[nodiscard]] OutputPtr MakeUpdate(StreamImpl& stream);

@@ -27,6 +27,9 @@ class BodyWaker {
  public:
   virtual ~BodyWaker() = default;
   virtual void Wake() = 0;
+  // Fetches what Wake needs beyond this object into the cache: for somebody who wakes
+  // many in a row.
+  virtual void Prefetch() const {}
 };
 
 }  // namespace ringscale::core::http

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/prefetch.h"
 #include "core/http/h2_server.h"
 
 namespace ringscale::core::http {
@@ -26,6 +27,7 @@ class H2Server::Session {
                      MakeSource make);
   void Reset(std::int32_t stream);
   Result<> TakeOutput(std::size_t max, OutputPieces& out);
+  void Prefetch() const;
   void GoAway();
   void Abort();
   [[nodiscard]] bool finished() const;
@@ -37,6 +39,7 @@ class H2Server::Session {
   struct Stream : BodyWaker {
     Stream(Session& owner, std::int32_t stream_id) : session(owner), id(stream_id) {}
     void Wake() override { session.OnWake(*this); }
+    void Prefetch() const override { core::Prefetch(&session, sizeof session); }
 
     Session& session;
     const std::int32_t id;
