@@ -11,11 +11,11 @@
 #include <memory>
 #include <utility>
 
-#include "bench/lib/manual_loop.h"
 #include "bench/lib/process_stats.h"
 #include "bench/lib/sample_tailnet.h"
 #include "control/map/map_service_impl.h"
 #include "control/map/policy_relay.h"
+#include "core/engine/manual_loop.h"
 
 namespace ringscale::bench {
 namespace {
@@ -151,7 +151,7 @@ class Server {
 
  private:
   const SamplePolicyShape shape_;
-  ManualLoop loop_;
+  core::engine::ManualLoop loop_{kSampleNow};
   SampleTailnet tailnet_;
   control::PolicyIndex policy_{
       [this](const auto& visit) { tailnet_.EachNode(visit); },

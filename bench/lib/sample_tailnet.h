@@ -12,6 +12,9 @@
 
 namespace ringscale::bench {
 
+// Later than all that happened to the nodes.
+inline constexpr core::WallTime kSampleNow{1'800'000'000'000'000'000};
+
 class SampleTailnet final : public control::MapSource {
  public:
   explicit SampleTailnet(std::size_t nodes, std::size_t users = 50);

@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "bench/lib/manual_loop.h"
 #include "bench/lib/sample_tailnet.h"
 #include "control/map/encoder.h"
 #include "control/map/map_service_impl.h"
 #include "control/policy/allow_all.h"
 #include "control/wire/node_json.h"
+#include "core/engine/manual_loop.h"
 #include "core/json/writer.h"
 
 namespace ringscale::bench {
@@ -57,7 +57,7 @@ struct Server {
                       .fields = Change::kEndpoints,
                       .node = &node});
   }
-  ManualLoop loop;
+  core::engine::ManualLoop loop{kSampleNow};
   SampleTailnet tailnet;
   control::AllowAllPolicy policy;
   NoWaker waker;

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <fstream>
 #include <mutex>
 
@@ -182,7 +183,7 @@ class DerpSourcesTest : public ::testing::Test {
     }
   }
 
-  // FakeLoop's queue is of one thread; this one is not.
+  // ManualLoop's queue is of one thread; this one is not.
   struct Posts {
     std::mutex mutex;
     std::condition_variable changed;
@@ -200,30 +201,13 @@ class DerpSourcesTest : public ::testing::Test {
       return task;
     }
   };
-  class PostingLoop final : public core::engine::Loop {
+  class PostingLoop final : public ManualLoop {
    public:
     explicit PostingLoop(Posts& posts) : posts_(posts) {}
-    [[nodiscard]] core::Instant Now() const override { return {}; }
-    [[nodiscard]] core::WallTime Wall() const override { return {}; }
-    core::engine::StreamId Attach(core::Fd, core::engine::StreamHandler&) override { return {}; }
-    void Send(core::engine::StreamId, std::string) override {}
-    void Send(core::engine::StreamId, core::SliceList) override {}
-    [[nodiscard]] std::size_t QueuedBytes(core::engine::StreamId) const override { return 0; }
-    void PauseReceive(core::engine::StreamId) override {}
-    void ResumeReceive(core::engine::StreamId) override {}
-    core::Result<core::Fd> Detach(core::engine::StreamId) override { return core::Fd(); }
-    void Close(core::engine::StreamId) override {}
-    void CloseAfterFlush(core::engine::StreamId, core::Duration) override {}
-    void Listen(int, AcceptFn) override {}
-    void StopListening(int) override {}
-    core::engine::TimerId After(core::Duration, Task) override { return {}; }
-    void CancelTimer(core::engine::TimerId) override {}
     [[nodiscard]] bool Post(Task task) override {
       posts_.Put([held = std::make_shared<Task>(std::move(task))] { (*held)(); });
       return true;
     }
-    void Stop() override {}
-    void Run() override {}
 
    private:
     Posts& posts_;

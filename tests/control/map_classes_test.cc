@@ -34,7 +34,7 @@ class MapClasses : public ::testing::Test {
     }
   }
 
-  FakeLoop loop;
+  ManualLoop loop;
   FakeTailnet tailnet;
   ColourPolicy policy;
   std::unique_ptr<MapServiceImpl> service;

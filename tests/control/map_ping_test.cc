@@ -7,7 +7,7 @@ namespace ringscale::control::testing {
 namespace {
 
 TEST(MapPing, RidesOnAKeepAliveAndRepeatsTheAuthority) {
-  FakeLoop loop;
+  ManualLoop loop;
   FakeTailnet tailnet;
   AllowAllPolicy policy;
   MapServiceImpl service(loop, tailnet, policy, {});

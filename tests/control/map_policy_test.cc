@@ -197,7 +197,7 @@ class PolicyMapTest : public ::testing::Test {
     return out;
   }
 
-  FakeLoop loop;
+  ManualLoop loop;
   FakeTailnet tailnet;
   PolicyIndex index{[this](const auto& visit) { tailnet.EachNode(visit); },
                     [this](const core::IpPrefix& prefix) { return PrimaryOf(prefix); }};

@@ -180,7 +180,7 @@ class MapServiceTest : public ::testing::Test {
     for (TestClient* client : clients) client->Drain();
   }
 
-  FakeLoop loop;
+  ManualLoop loop;
   FakeTailnet tailnet;
   AllowAllPolicy policy;
   std::unique_ptr<MapServiceImpl> service;

@@ -474,7 +474,7 @@ std::string LoadError(const std::vector<storage::NodeRow>& rows) {
     records[{storage::Table::kNodes, storage::IdKey(row.id)}] = storage::Encode(row);
   }
   storage::MemoryStore store(storage::MemoryStore::Mode::kImmediate, records);
-  FakeLoop loop;
+  ManualLoop loop;
   Registry registry(loop, store, {});
   const auto loaded = registry.Load();
   return loaded ? "" : loaded.error().message;

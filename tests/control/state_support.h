@@ -4,8 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <deque>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,80 +11,12 @@
 #include <vector>
 
 #include "control/state/registry.h"
-#include "core/engine/loop.h"
+#include "core/engine/manual_loop.h"
 #include "storage/memory_store.h"
 
 namespace ringscale::control::testing {
 
-class FakeLoop final : public core::engine::Loop {
- public:
-  [[nodiscard]] core::Instant Now() const override { return now_; }
-  [[nodiscard]] core::WallTime Wall() const override { return wall_; }
-
-  core::engine::StreamId Attach(core::Fd, core::engine::StreamHandler&) override { return {}; }
-  void Send(core::engine::StreamId, std::string) override {}
-  void Send(core::engine::StreamId, core::SliceList) override {}
-  [[nodiscard]] std::size_t QueuedBytes(core::engine::StreamId) const override { return 0; }
-  void PauseReceive(core::engine::StreamId) override {}
-  void ResumeReceive(core::engine::StreamId) override {}
-  core::Result<core::Fd> Detach(core::engine::StreamId) override {
-    return core::Fail(core::ErrorCode::kUnsupported, "no streams here");
-  }
-  void Close(core::engine::StreamId) override {}
-  void CloseAfterFlush(core::engine::StreamId, core::Duration) override {}
-  void Listen(int, AcceptFn) override {}
-  void StopListening(int) override {}
-
-  core::engine::TimerId After(core::Duration delay, Task task) override {
-    const std::uint64_t id = next_timer_++;
-    timers_.emplace(std::pair(now_ + delay, id), std::move(task));
-    return {id};
-  }
-  void CancelTimer(core::engine::TimerId timer) override {
-    std::erase_if(timers_, [&](const auto& entry) { return entry.first.second == timer.value; });
-  }
-  [[nodiscard]] bool Post(Task task) override {
-    if (refuse_posts) return false;
-    posted_.push_back(std::move(task));
-    return true;
-  }
-  void Stop() override {}
-  void Run() override {
-    while (!posted_.empty()) {
-      Task task = std::move(posted_.front());
-      posted_.pop_front();
-      task();
-    }
-  }
-
-  // Lets time pass, running timers in their order, and posted tasks in between.
-  void Advance(core::Duration by) {
-    const core::Instant end = now_ + by;
-    Run();
-    while (!timers_.empty() && timers_.begin()->first.first <= end) {
-      auto timer = timers_.extract(timers_.begin());
-      MoveTo(std::max(now_, timer.key().first));
-      timer.mapped()();
-      Run();
-    }
-    MoveTo(end);
-  }
-  [[nodiscard]] std::size_t timers() const { return timers_.size(); }
-
-  bool refuse_posts = false;
-
- private:
-  void MoveTo(core::Instant at) {
-    wall_ = wall_ + (at - now_);
-    now_ = at;
-  }
-
-  core::Instant now_{1'000'000'000};
-  core::WallTime wall_ = *core::ParseRfc3339("2026-01-01T00:00:00Z");
-  std::uint64_t next_timer_ = 1;
-  std::map<std::pair<core::Instant, std::uint64_t>, Task> timers_;
-  std::deque<Task> posted_;
-};
+using core::engine::ManualLoop;
 
 template <class Key>
 Key MakeKey(std::uint64_t n) {
@@ -177,7 +107,7 @@ class Tailnet {
 
   Registry& registry() { return *registry_; }
   storage::MemoryStore& store() { return *store_; }
-  FakeLoop& loop() { return loop_; }
+  ManualLoop& loop() { return loop_; }
   Recorder& recorder() { return recorder_; }
   void Settle() { loop_.Run(); }
 
@@ -269,7 +199,7 @@ class Tailnet {
     }
   }
 
-  FakeLoop loop_;
+  ManualLoop loop_;
   Recorder recorder_;
   RegistryOptions options_;
   Mode mode_;
