@@ -11,6 +11,7 @@
 #include <memory>
 #include <utility>
 
+#include "bench/lib/drain.h"
 #include "bench/lib/process_stats.h"
 #include "bench/lib/sample_tailnet.h"
 #include "control/map/map_service_impl.h"
@@ -47,16 +48,6 @@ double CpuMillis(const std::function<void()>& work) {
 std::size_t HeapBytes() {
   const struct mallinfo2 info = mallinfo2();
   return info.uordblks + info.hblkhd;
-}
-
-std::size_t Drain(core::http::BodySource& stream) {
-  std::size_t bytes = 0;
-  core::SliceList slices;
-  while (stream.Pull(16384, slices) == core::http::BodySource::Status::kMore) {
-    for (const core::SharedSlice& slice : slices) bytes += slice.bytes.size();
-    slices.clear();
-  }
-  return bytes;
 }
 
 // A tailnet under the sample policy, with an open stream for each node.

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/lib/drain.h"
 #include "bench/lib/sample_tailnet.h"
 #include "control/map/encoder.h"
 #include "control/map/map_service_impl.h"
@@ -25,16 +26,6 @@ using control::NodeId;
 struct NoWaker final : core::http::BodyWaker {
   void Wake() override {}
 };
-
-std::size_t Drain(core::http::BodySource& stream) {
-  std::size_t bytes = 0;
-  core::SliceList slices;
-  while (stream.Pull(16384, slices) == core::http::BodySource::Status::kMore) {
-    for (const core::SharedSlice& slice : slices) bytes += slice.bytes.size();
-    slices.clear();
-  }
-  return bytes;
-}
 
 constexpr std::size_t kNodes = 10'000;
 
