@@ -10,6 +10,7 @@ import sys
 from case import Set
 from lab import LabError, run, wait_until
 from peers import NEW, OLD, TOO_OLD, Client, Server, make_ca, toml
+from proxy import start_proxy
 
 
 class RelayOutOfReach(Set):
@@ -66,19 +67,7 @@ class OtherCertificate(Set):
     def build(cls):
         host = cls.lab.host("srv")
         _, cert, key = make_ca(host.dir / "pki", [host.ip])
-        conf = host.dir / "nginx.conf"
-        conf.write_text(f"""
-daemon off; pid {host.dir}/nginx.pid; error_log {host.dir}/nginx-error.log; worker_processes 1;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {host.dir}/n1; proxy_temp_path {host.dir}/n2;
-  fastcgi_temp_path {host.dir}/n3; uwsgi_temp_path {host.dir}/n4; scgi_temp_path {host.dir}/n5;
-  server {{ listen 443 ssl; ssl_certificate {cert}; ssl_certificate_key {key};
-            location / {{ proxy_pass http://127.0.0.1:8080; }} }}
-}}
-""")
-        host.start("nginx", "-c", conf, log="nginx.log")
+        start_proxy(host, cert, key)
         cls.server = Server(host, f"https://{host.ip}", config=toml({
             "": {"server_url": f"https://{host.ip}", "listen": ["127.0.0.1:8080"]},
             "tls": {"self_signed": True}}))

@@ -9,6 +9,7 @@ import sys
 from case import Set
 from lab import wait_until
 from peers import NEW, OLD, PINNED, Client, Server, make_ca
+from proxy import start_proxy
 
 DENY = pathlib.Path(__file__).resolve().parent / "deny.py"
 MIB = 1 << 20
@@ -120,29 +121,7 @@ class BehindProxy(Pair):
         for each in (cls.server_host, cls.host_a, cls.host_b):
             each.add_name("ctl.example.test", host.ip)
         cls.client_env = {"SSL_CERT_FILE": str(ca)}
-        conf = host.dir / "nginx.conf"
-        conf.write_text(f"""
-daemon off; pid {host.dir}/nginx.pid; error_log {host.dir}/nginx-error.log; worker_processes 1;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {host.dir}/n1; proxy_temp_path {host.dir}/n2;
-  fastcgi_temp_path {host.dir}/n3; uwsgi_temp_path {host.dir}/n4; scgi_temp_path {host.dir}/n5;
-  map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
-  server {{
-    listen 443 ssl; server_name ctl.example.test;
-    ssl_certificate {cert}; ssl_certificate_key {key};
-    location / {{
-      proxy_pass http://127.0.0.1:8080; proxy_http_version 1.1;
-      proxy_set_header Host $host; proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto https;
-      proxy_buffering off; proxy_read_timeout 1h;
-    }}
-  }}
-}}
-""")
-        host.start("nginx", "-c", conf, log="nginx.log")
+        start_proxy(host, cert, key)
         cls.server = Server(host, "https://ctl.example.test", env={"SSL_CERT_FILE": str(ca)}, config=(
             'server_url = "https://ctl.example.test"\nlisten = ["127.0.0.1:8080"]\n'
             'trusted_proxies = ["127.0.0.0/8"]\n'))
