@@ -6,8 +6,12 @@
 #include <cmath>
 #include <utility>
 
+#include "core/http/html.h"
+
 namespace ringscale::bench {
 namespace {
+
+using core::http::EscapeHtml;
 
 constexpr double kLeft = 58;
 constexpr double kRight = 26;  // half of the last tick's text
@@ -160,29 +164,6 @@ std::string Axis::TickText(double tick) const {
   if (tick >= 1e6 * 0.999) return NumberText(tick / 1e6) + " s";
   if (tick >= 1e3 * 0.999) return NumberText(tick / 1e3) + " ms";
   return NumberText(tick) + " µs";
-}
-
-std::string EscapeHtml(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '&':
-        out += "&amp;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
 }
 
 std::string Plot(const Axis& x, const Axis& y, const PlotContent& content, PlotSize size) {

@@ -56,9 +56,6 @@ struct PlotContent {
 [[nodiscard]] std::string Plot(const Axis& x, const Axis& y, const PlotContent& content,
                                PlotSize size);
 
-// For text and attributes of HTML.
-[[nodiscard]] std::string EscapeHtml(std::string_view text);
-
 // "12,300"; few digits behind the point.
 [[nodiscard]] std::string NumberText(double value);
 

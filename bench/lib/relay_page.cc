@@ -10,9 +10,12 @@
 
 #include "bench/lib/plot.h"
 #include "bench/lib/relay_report.h"
+#include "core/http/html.h"
 
 namespace ringscale::bench {
 namespace {
+
+using core::http::EscapeHtml;
 
 constexpr PlotSize kWide{.width = 860, .height = 340};
 constexpr PlotSize kNarrow{.width = 360, .height = 300};

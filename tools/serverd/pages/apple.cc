@@ -44,13 +44,13 @@ std::string StableUuid(std::string_view what, std::string_view platform, std::st
 }
 
 std::string Pair(std::string_view key, std::string_view value) {
-  return "<key>" + std::string(key) + "</key>\n<string>" + Escape(value) + "</string>\n";
+  return "<key>" + std::string(key) + "</key>\n<string>" + EscapeHtml(value) + "</string>\n";
 }
 
 }  // namespace
 
 Page Apple(const Site& site) {
-  const std::string url = Escape(SafeUrl(site));
+  const std::string url = EscapeHtml(SafeUrl(site));
   std::string body;
   body += "<h1>Connect an Apple device</h1>\n";
   body += "<h2>iPhone, iPad, Apple TV</h2>\n<ol>\n";

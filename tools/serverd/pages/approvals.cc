@@ -43,9 +43,9 @@ Page Register(const Site& site, std::string_view id, const std::optional<LoginRe
       "when it started.</p>\n";
   body += "<p>The device connects by itself a moment later.</p>\n<dl>\n";
   if (!request->hostname.empty()) {
-    body += "<dt>Device</dt><dd>" + Escape(request->hostname) + "</dd>\n";
+    body += "<dt>Device</dt><dd>" + EscapeHtml(request->hostname) + "</dd>\n";
   }
-  if (!request->os.empty()) body += "<dt>System</dt><dd>" + Escape(request->os) + "</dd>\n";
+  if (!request->os.empty()) body += "<dt>System</dt><dd>" + EscapeHtml(request->os) + "</dd>\n";
   body += "<dt>Expires in</dt><dd>" + TimeLeft(request->minutes_left) + "</dd>\n</dl>\n";
   body += "<p>Only approve a device that you know. To refuse it:</p>\n";
   body += RejectCommand(id);
@@ -71,11 +71,11 @@ Page Auth(const Site& site, std::string_view id, const std::optional<SshCheck>& 
       "this command, on the server:</p>\n";
   body += CommandBox("ringscale auth approve --auth-id " + std::string(id));
   body += "<p>The session goes on by itself a moment later.</p>\n<dl>\n";
-  body += "<dt>From</dt><dd>" + Escape(check->source);
-  if (!check->owner.empty()) body += ", a device of " + Escape(check->owner);
-  body += "</dd>\n<dt>To</dt><dd>" + Escape(check->destination) + "</dd>\n";
+  body += "<dt>From</dt><dd>" + EscapeHtml(check->source);
+  if (!check->owner.empty()) body += ", a device of " + EscapeHtml(check->owner);
+  body += "</dd>\n<dt>To</dt><dd>" + EscapeHtml(check->destination) + "</dd>\n";
   if (!check->local_user.empty()) {
-    body += "<dt>As user</dt><dd>" + Escape(check->local_user) + "</dd>\n";
+    body += "<dt>As user</dt><dd>" + EscapeHtml(check->local_user) + "</dd>\n";
   }
   body += "<dt>Expires in</dt><dd>" + TimeLeft(check->minutes_left) + "</dd>\n</dl>\n";
   body += "<p>Only approve a session that you know of. To refuse it:</p>\n";

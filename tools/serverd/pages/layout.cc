@@ -74,38 +74,6 @@ const std::string& HtmlPolicy() {
 
 }  // namespace
 
-std::string Escape(std::string_view text) {
-  std::string out;
-  out.reserve(text.size() + text.size() / 8);
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        // Control characters are not allowed in XML and of no use in HTML.
-        if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') {
-          out += "\xEF\xBF\xBD";  // U+FFFD
-        } else {
-          out += c;
-        }
-    }
-  }
-  return out;
-}
-
 std::string ShellWord(std::string_view text) {
   constexpr std::string_view kPlain =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%_+=:,./-[]";
@@ -146,13 +114,13 @@ Page Html(const Site& site, int status, std::string_view title, std::string_view
   out += "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
   out += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
   out += "<meta name=\"robots\" content=\"noindex\">\n";
-  out += "<title>" + Escape(title) + " - ringscale</title>\n";
+  out += "<title>" + EscapeHtml(title) + " - ringscale</title>\n";
   out += "<link rel=\"icon\" href=\"/favicon.ico\">\n<style>";
   out += kStyle;
   out += "</style>\n</head>\n<body>\n<main>\n";
   out += body;
   out += "\n<footer>ringscale";
-  if (!site.version.empty()) out += " " + Escape(site.version);
+  if (!site.version.empty()) out += " " + EscapeHtml(site.version);
   if (!site.server_url.empty()) {
     out +=
         " &middot; <a href=\"/\">How to connect</a> &middot; <a href=\"/windows\">Windows</a>"
@@ -165,7 +133,7 @@ Page Html(const Site& site, int status, std::string_view title, std::string_view
 }
 
 std::string CommandBox(std::string_view command) {
-  return "<div class=\"command\"><code>" + Escape(command) + "</code></div>\n";
+  return "<div class=\"command\"><code>" + EscapeHtml(command) + "</code></div>\n";
 }
 
 }  // namespace ringscale::serverd::pages

@@ -5,9 +5,12 @@
 #include <string>
 #include <string_view>
 
+#include "core/http/html.h"
 #include "tools/serverd/pages/page.h"
 
 namespace ringscale::serverd::pages {
+
+using core::http::EscapeHtml;
 
 // `title` is text, `body` is HTML.
 [[nodiscard]] Page Html(const Site& site, int status, std::string_view title,

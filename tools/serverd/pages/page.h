@@ -19,9 +19,6 @@ struct Site {
   std::string version;
 };
 
-// `text` for HTML and XML, in element content and in double-quoted attributes.
-[[nodiscard]] std::string Escape(std::string_view text);
-
 // `text` as one word of a POSIX shell, quoted only where needed.
 [[nodiscard]] std::string ShellWord(std::string_view text);
 

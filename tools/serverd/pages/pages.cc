@@ -85,7 +85,7 @@ Page Home(const Site& site) {
   body +=
       "<li>Android: in the Tailscale app open the settings, tap <em>Accounts</em>, then the "
       "menu with three dots, <em>Use an alternate server</em>, and enter <code>" +
-      Escape(SafeUrl(site)) + "</code></li>\n</ul>\n";
+      EscapeHtml(SafeUrl(site)) + "</code></li>\n</ul>\n";
   return Html(site, 200, "How to connect", body);
 }
 
@@ -117,8 +117,9 @@ Page Windows(const Site& site) {
 
 Page Error(const Site& site, int status) {
   const std::string_view title = StatusTitle(status);
-  return Html(site, status, title,
-              "<h1>" + Escape(title) + "</h1>\n<p>" + Escape(StatusAdvice(status)) + "</p>\n");
+  return Html(
+      site, status, title,
+      "<h1>" + EscapeHtml(title) + "</h1>\n<p>" + EscapeHtml(StatusAdvice(status)) + "</p>\n");
 }
 
 Page Robots() {
