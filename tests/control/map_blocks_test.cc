@@ -17,9 +17,7 @@ namespace {
 using MapBlocks = MapServiceTest;
 
 TEST_F(MapBlocks, BlocksAreSharedAndOnlyTouchedOnesAreMadeAnew) {
-  tailnet.AddUser(1, "ann");
-  for (int i = 0; i < 1000; ++i) tailnet.AddNode(1);
-  Start();
+  StartWith(1000);
   auto first = Open(1);
   first->Drain();
   const auto after_first = service->stats().compressions.Value();
@@ -106,9 +104,7 @@ TEST_F(MapBlocks, NewMapsHaveWhatNobodyWasTold) {
 }
 
 TEST_F(MapBlocks, BlocksThatChangeOftenAreSentInParts) {
-  tailnet.AddUser(1, "ann");
-  for (int i = 0; i < 600; ++i) tailnet.AddNode(1);
-  Start();
+  StartWith(600);
   Open(1)->Drain();
   std::uint64_t compressions = 0;
   for (int i = 0; i < 20; ++i) {
@@ -125,9 +121,7 @@ TEST_F(MapBlocks, BlocksThatChangeOftenAreSentInParts) {
 }
 
 TEST_F(MapBlocks, ManyChangedPeersAtOnce) {
-  tailnet.AddUser(1, "ann");
-  for (int i = 0; i < 200; ++i) tailnet.AddNode(1);
-  Start();
+  StartWith(200);
   std::vector<std::unique_ptr<TestClient>> clients;
   for (NodeId id = 1; id <= 200; id += 7) clients.push_back(Open(id));
   for (auto& client : clients) client->Drain();
@@ -159,9 +153,7 @@ TEST_F(MapBlocks, ThreeThousandNodes) {
 }
 
 TEST_F(MapBlocks, BlocksShrinkWithTheTailnet) {
-  tailnet.AddUser(1, "ann");
-  for (int i = 0; i < 1000; ++i) tailnet.AddNode(1);
-  Start();
+  StartWith(1000);
   auto a = Open(1);
   a->Drain();
   std::mt19937 random(3);

@@ -13,31 +13,16 @@
 namespace ringscale::control::testing {
 namespace {
 
-class MapClasses : public ::testing::Test {
+class MapClasses : public MapServiceFixture<ColourPolicy> {
  protected:
-  void Start() {
-    service = std::make_unique<MapServiceImpl>(loop, tailnet, policy, MapOptions{});
-    service->Load();
-    tailnet.Attach(*service);
-  }
-  std::unique_ptr<TestClient> Open(NodeId id) {
-    return std::make_unique<TestClient>(*service, tailnet, id);
-  }
   void PolicyChanged() {
     ++policy.version;
     tailnet.Publish({.kind = Change::Kind::kPolicyChanged});
   }
-  void Settle(std::vector<TestClient*> clients) {
-    for (int i = 0; i < 3; ++i) {
-      loop.Advance(kTick);
-      for (TestClient* client : clients) client->Drain();
-    }
+  // A fan-out may be followed by full maps.
+  void Settle(const std::vector<TestClient*>& clients) {
+    for (int i = 0; i < 3; ++i) MapServiceFixture::Settle(clients);
   }
-
-  ManualLoop loop;
-  FakeTailnet tailnet;
-  ColourPolicy policy;
-  std::unique_ptr<MapServiceImpl> service;
 };
 
 TEST_F(MapClasses, ViewersSeeTheirClassesOnly) {

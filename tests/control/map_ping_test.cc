@@ -6,25 +6,20 @@
 namespace ringscale::control::testing {
 namespace {
 
-TEST(MapPing, RidesOnAKeepAliveAndRepeatsTheAuthority) {
-  ManualLoop loop;
-  FakeTailnet tailnet;
-  AllowAllPolicy policy;
-  MapServiceImpl service(loop, tailnet, policy, {});
-  service.Load();
-  tailnet.Attach(service);
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  EXPECT_FALSE(service.Ping(1, "/machine/ping-response?id=0")) << "no stream";
-  EXPECT_EQ(service.HostOf(1), std::nullopt);
-  TestClient client(service, tailnet, 1);
-  EXPECT_FALSE(service.Ping(1, "/machine/ping-response?id=0")) << "no map yet";
+using MapPing = MapServiceTest;
+
+TEST_F(MapPing, RidesOnAKeepAliveAndRepeatsTheAuthority) {
+  StartWith(1);
+  EXPECT_FALSE(service->Ping(1, "/machine/ping-response?id=0")) << "no stream";
+  EXPECT_EQ(service->HostOf(1), std::nullopt);
+  TestClient client(*service, tailnet, 1);
+  EXPECT_FALSE(service->Ping(1, "/machine/ping-response?id=0")) << "no map yet";
   client.Drain();
-  EXPECT_TRUE(service.HostOf(1));
+  EXPECT_TRUE(service->HostOf(1));
 
   const auto ping = [&](const std::string& id) {
     const int wakes = client.waker.wakes;
-    EXPECT_TRUE(service.Ping(1, "/machine/ping-response?id=" + id));
+    EXPECT_TRUE(service->Ping(1, "/machine/ping-response?id=" + id));
     EXPECT_GT(client.waker.wakes, wakes);
     client.Drain();
     return DecodeFrames(client.raw_messages().back()).value_or("");
@@ -37,7 +32,7 @@ TEST(MapPing, RidesOnAKeepAliveAndRepeatsTheAuthority) {
             R"("URL":"https://vpn.example:8443/machine/ping-response?id=2","URLIsNoise":true}})");
   client.SetAuthority("x/y?z");
   EXPECT_NE(ping("3").find("https://unused/machine"), std::string::npos);
-  EXPECT_EQ(service.stats().pings.Value(), 3U);
+  EXPECT_EQ(service->stats().pings.Value(), 3U);
   ExpectConverged(client, tailnet, policy);
 }
 

@@ -15,6 +15,14 @@
 namespace ringscale::control::testing {
 namespace {
 
+constexpr char kDatabase[] =
+    R"({"tagOwners":{"tag:db":[]},"acls":[{"src":["user1@"],"dst":["tag:db:5432"]}],
+"nodeAttrs":[{"target":["user1@"],"attr":["x-attribute"]}]})";
+
+constexpr char kTeam[] =
+    R"({"tagOwners":{"tag:db":[]},"groups":{"group:g":["user1@"]},
+"acls":[{"src":["group:g"],"dst":["tag:db:5432"]},{"src":["user2@"],"dst":["user2@:22"]}]})";
+
 class PolicyMapTest : public ::testing::Test {
  protected:
   PolicyMapTest() {
@@ -78,6 +86,29 @@ class PolicyMapTest : public ::testing::Test {
   TestClient& Open(NodeId id) {
     clients.push_back(std::make_unique<TestClient>(service, tailnet, id));
     return *clients.back();
+  }
+
+  struct DatabaseClients {
+    TestClient& mine;
+    TestClient& theirs;
+    TestClient& db;
+  };
+  // A node of each user, the last one a database, under kDatabase.
+  DatabaseClients OpenAroundDatabase() {
+    for (UserId user = 1; user <= 3; ++user) tailnet.AddNode(user);
+    tailnet.At(3).row.tags = {"tag:db"};
+    SetPolicy(kDatabase);
+    const DatabaseClients opened{Open(1), Open(2), Open(3)};
+    Settle();
+    return opened;
+  }
+
+  // A node of each user under kTeam.
+  void OpenTeam() {
+    for (UserId user = 1; user <= 3; ++user) tailnet.AddNode(user);
+    SetPolicy(kTeam);
+    for (NodeId id = 1; id <= 3; ++id) Open(id);
+    Settle();
   }
 
   void Settle() {
@@ -207,20 +238,8 @@ class PolicyMapTest : public ::testing::Test {
   std::shared_ptr<const policy::Program> program_;
 };
 
-constexpr char kDatabase[] =
-    R"({"tagOwners":{"tag:db":[]},"acls":[{"src":["user1@"],"dst":["tag:db:5432"]}],
-"nodeAttrs":[{"target":["user1@"],"attr":["x-attribute"]}]})";
-
 TEST_F(PolicyMapTest, DeniedPeersAreNotSeen) {
-  const NodeId laptop = tailnet.AddNode(1).row.id;
-  const NodeId other = tailnet.AddNode(2).row.id;
-  Node& database = tailnet.AddNode(3);
-  database.row.tags = {"tag:db"};
-  SetPolicy(kDatabase);
-  TestClient& mine = Open(laptop);
-  TestClient& theirs = Open(other);
-  TestClient& db = Open(database.row.id);
-  Settle();
+  auto [mine, theirs, db] = OpenAroundDatabase();
   ExpectAllTold();
   EXPECT_EQ(mine.model.peers.size(), 1U);
   EXPECT_EQ(theirs.model.peers.size(), 0U);
@@ -245,15 +264,7 @@ TEST_F(PolicyMapTest, APolicyChangeReachesOpenStreams) {
 }
 
 TEST_F(PolicyMapTest, APolicyChangeIsToldToThoseItConcerns) {
-  const NodeId laptop = tailnet.AddNode(1).row.id;
-  const NodeId other = tailnet.AddNode(2).row.id;
-  Node& database = tailnet.AddNode(3);
-  database.row.tags = {"tag:db"};
-  SetPolicy(kDatabase);
-  TestClient& mine = Open(laptop);
-  TestClient& theirs = Open(other);
-  TestClient& db = Open(database.row.id);
-  Settle();
+  auto [mine, theirs, db] = OpenAroundDatabase();
   const int mine_before = mine.model.messages;
   const int theirs_before = theirs.model.messages;
   const int db_before = db.model.messages;
@@ -269,15 +280,7 @@ TEST_F(PolicyMapTest, APolicyChangeIsToldToThoseItConcerns) {
 }
 
 TEST_F(PolicyMapTest, ANewNodeChangesFiltersOfThoseItMayReachOnly) {
-  const NodeId first = tailnet.AddNode(1).row.id;
-  const NodeId other = tailnet.AddNode(2).row.id;
-  Node& database = tailnet.AddNode(3);
-  database.row.tags = {"tag:db"};
-  SetPolicy(kDatabase);
-  Open(first);
-  TestClient& stranger = Open(other);
-  TestClient& db = Open(database.row.id);
-  Settle();
+  auto [mine, stranger, db] = OpenAroundDatabase();
   const int before = stranger.model.messages;
   const int full = db.model.full_maps;
   tailnet.AddNode(1);
@@ -287,10 +290,6 @@ TEST_F(PolicyMapTest, ANewNodeChangesFiltersOfThoseItMayReachOnly) {
   EXPECT_EQ(db.model.full_maps, full) << "a delta and a filter are enough";
   EXPECT_EQ(db.model.peers.size(), 2U);
 }
-
-constexpr char kTeam[] =
-    R"({"tagOwners":{"tag:db":[]},"groups":{"group:g":["user1@"]},
-"acls":[{"src":["group:g"],"dst":["tag:db:5432"]},{"src":["user2@"],"dst":["user2@:22"]}]})";
 
 TEST_F(PolicyMapTest, AMemberMoreIsToldToThoseItConcerns) {
   const NodeId first = tailnet.AddNode(1).row.id;
@@ -320,15 +319,10 @@ TEST_F(PolicyMapTest, AMemberMoreIsToldToThoseItConcerns) {
 }
 
 TEST_F(PolicyMapTest, ATagMoreIsToldToThoseItConcerns) {
-  const NodeId first = tailnet.AddNode(1).row.id;
-  const NodeId second = tailnet.AddNode(2).row.id;
-  const NodeId third = tailnet.AddNode(3).row.id;
-  SetPolicy(kTeam);
-  for (const NodeId id : {first, second, third}) Open(id);
-  Settle();
+  OpenTeam();
   const auto before = Models();
-  tailnet.At(third).row.tags = {"tag:db"};
-  tailnet.Replaced(third, true);
+  tailnet.At(3).row.tags = {"tag:db"};
+  tailnet.Replaced(3, true);
   Settle();
   ExpectAllTold();
   EXPECT_EQ(clients[0]->model.peers.size(), 1U);
@@ -337,10 +331,7 @@ TEST_F(PolicyMapTest, ATagMoreIsToldToThoseItConcerns) {
 }
 
 TEST_F(PolicyMapTest, ClassesMayComeAndGoForEver) {
-  for (UserId user = 1; user <= 3; ++user) tailnet.AddNode(user);
-  SetPolicy(kTeam);
-  for (NodeId id = 1; id <= 3; ++id) Open(id);
-  Settle();
+  OpenTeam();
   for (int i = 0; i < 3000; ++i) {
     tailnet.At(3).row.tags.assign(i % 2, "tag:db");
     tailnet.Replaced(3, true);
@@ -353,10 +344,7 @@ TEST_F(PolicyMapTest, ClassesMayComeAndGoForEver) {
 }
 
 TEST_F(PolicyMapTest, WhoCannotTakeItAtOnceIsToldTheDifferenceLater) {
-  for (UserId user = 1; user <= 3; ++user) tailnet.AddNode(user);
-  SetPolicy(kTeam);
-  for (NodeId id = 1; id <= 3; ++id) Open(id);
-  Settle();
+  OpenTeam();
   // Half of a message is taken when two policies follow each other.
   SetPolicy(R"({"grants":[{"src":["*"],"dst":["*"],"ip":["*"]}]})");
   loop.Advance(core::Millis(4000));

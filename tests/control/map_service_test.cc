@@ -32,9 +32,7 @@ TEST_F(MapServiceTest, FirstMapIsComplete) {
 }
 
 TEST_F(MapServiceTest, AloneInTheTailnet) {
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  Start();
+  StartWith(1);
   for (const bool zstd : {true, false}) {
     auto client = Open(1, zstd);
     client->Drain();
@@ -73,12 +71,7 @@ TEST_F(MapServiceTest, ThirdNodeCostsTheOthersOneEntryAndNoFullMap) {
 }
 
 TEST_F(MapServiceTest, EndpointsAndRelayAreAPatch) {
-  tailnet.AddUser(1, "ann");
-  for (int i = 0; i < 3; ++i) tailnet.AddNode(1);
-  Start();
-  auto a = Open(1);
-  auto b = Open(2);
-  Settle({a.get(), b.get()});
+  auto [a, b] = StartWithTwoClients(3);
   const std::size_t before = a->bytes();
   tailnet.At(3).endpoints = {At("203.0.113.7:41641", 2), At("[2001:db8::1]:41641", 2)};
   tailnet.Patched(3, Change::kEndpoints);
@@ -99,13 +92,7 @@ TEST_F(MapServiceTest, EndpointsAndRelayAreAPatch) {
 }
 
 TEST_F(MapServiceTest, OwnPatchAloneIsNotSent) {
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  tailnet.AddNode(1);
-  Start();
-  auto a = Open(1);
-  auto b = Open(2);
-  Settle({a.get(), b.get()});
+  auto [a, b] = StartWithTwoClients(2);
   tailnet.At(1).home_derp = 900;
   tailnet.Patched(1, Change::kHomeDerp);
   Settle({a.get(), b.get()});
@@ -121,9 +108,7 @@ TEST_F(MapServiceTest, OwnPatchAloneIsNotSent) {
 }
 
 TEST_F(MapServiceTest, ChangesThatCancelEachOtherAreNotTold) {
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  Start();
+  StartWith(1);
   auto a = Open(1);
   Settle({a.get()});
   const NodeId short_lived = tailnet.AddNode(1).row.id;
@@ -143,13 +128,7 @@ TEST_F(MapServiceTest, ChangesThatCancelEachOtherAreNotTold) {
 }
 
 TEST_F(MapServiceTest, SelfUpdateReachesOnlyTheNode) {
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  tailnet.AddNode(1);
-  Start();
-  auto a = Open(1);
-  auto b = Open(2);
-  Settle({a.get(), b.get()});
+  auto [a, b] = StartWithTwoClients(2);
   tailnet.At(1).row.approved_routes = {Prefix("10.0.0.0/8")};
   tailnet.SelfChanged(1);
   Settle({a.get(), b.get()});
@@ -180,9 +159,7 @@ TEST_F(MapServiceTest, RoutesOfAPeer) {
 }
 
 TEST_F(MapServiceTest, TaggedNodesBelongToTheTaggedDevicesUser) {
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  Start();
+  StartWith(1);
   auto a = Open(1);
   Settle({a.get()});
   Node& node = tailnet.AddNode(1);
@@ -213,13 +190,7 @@ TEST_F(MapServiceTest, UserRenameReachesThoseWhoKnowTheUser) {
 }
 
 TEST_F(MapServiceTest, SettingsChangesReachEverybodyOnce) {
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  tailnet.AddNode(1);
-  Start();
-  auto a = Open(1);
-  auto b = Open(2);
-  Settle({a.get(), b.get()});
+  auto [a, b] = StartWithTwoClients(2);
   service->SetDns({.override_local_dns = true, .global_nameservers = {"1.1.1.1"}});
   DerpMap derp;
   derp.regions[1] = {

@@ -13,9 +13,7 @@ namespace {
 using MapStorm = MapServiceTest;
 
 TEST_F(MapStorm, FullMapsAreLimitedAndInOrder) {
-  tailnet.AddUser(1, "ann");
-  for (int i = 0; i < 40; ++i) tailnet.AddNode(1);
-  Start({.full_maps = 2});
+  StartWith(40, {.full_maps = 2});
   std::vector<std::unique_ptr<TestClient>> clients;
   for (NodeId id = 1; id <= 6; ++id) clients.push_back(Open(id));
   EXPECT_TRUE(service->storm_draining());
@@ -43,9 +41,7 @@ TEST_F(MapStorm, FullMapsAreLimitedAndInOrder) {
 }
 
 TEST_F(MapStorm, AStormIsOverWhenNobodyComesAnyMore) {
-  tailnet.AddUser(1, "ann");
-  for (int i = 0; i < 200; ++i) tailnet.AddNode(1);
-  Start();
+  StartWith(200);
   std::vector<std::unique_ptr<TestClient>> clients;
   const auto come = [&](NodeId first, NodeId last) {
     for (NodeId id = first; id <= last; ++id) {
@@ -75,9 +71,8 @@ TEST_F(MapStorm, AStormIsOverWhenNobodyComesAnyMore) {
 }
 
 TEST_F(MapStorm, WhoWaitsForAMapGetsKeepAlives) {
-  tailnet.AddUser(1, "ann");
-  for (int i = 0; i < 3; ++i) tailnet.AddNode(1);
-  Start({.full_maps = 1, .slow_map = core::Seconds(1000), .stalled_map = core::Seconds(1000)});
+  StartWith(3,
+            {.full_maps = 1, .slow_map = core::Seconds(1000), .stalled_map = core::Seconds(1000)});
   auto holder = Open(1);
   holder->PullOnce(10);
   auto waiting = Open(2);
@@ -95,9 +90,7 @@ TEST_F(MapStorm, WhoWaitsForAMapGetsKeepAlives) {
 }
 
 TEST_F(MapStorm, SlowAndStalledMapsDoNotBlockTheOthers) {
-  tailnet.AddUser(1, "ann");
-  for (int i = 0; i < 4; ++i) tailnet.AddNode(1);
-  Start({.full_maps = 1});
+  StartWith(4, {.full_maps = 1});
   auto slow = Open(1);
   auto stalled = Open(2);
   auto last = Open(3);
@@ -123,9 +116,7 @@ TEST_F(MapStorm, SlowAndStalledMapsDoNotBlockTheOthers) {
 }
 
 TEST_F(MapStorm, LaggingStreamGetsOneMergedDelta) {
-  tailnet.AddUser(1, "ann");
-  for (int i = 0; i < 3; ++i) tailnet.AddNode(1);
-  Start();
+  StartWith(3);
   auto a = Open(1);
   auto b = Open(2);
   b->Drain();
@@ -146,12 +137,7 @@ TEST_F(MapStorm, LaggingStreamGetsOneMergedDelta) {
 }
 
 TEST_F(MapStorm, NextFanOutWaitsThreeTimesAsLongAsTheLastTook) {
-  tailnet.AddUser(1, "ann");
-  for (int i = 0; i < 3; ++i) tailnet.AddNode(1);
-  Start();
-  auto a = Open(1);
-  auto b = Open(2);
-  Settle({a.get(), b.get()});
+  auto [a, b] = StartWithTwoClients(3);
   const auto change = [&] {
     ++tailnet.At(3).home_derp;
     tailnet.Patched(3, Change::kHomeDerp);

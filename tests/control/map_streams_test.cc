@@ -14,9 +14,7 @@ namespace {
 using MapStreams = MapServiceTest;
 
 TEST_F(MapStreams, NewStreamReplacesTheOlderOne) {
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  Start();
+  StartWith(1);
   auto older = Open(1);
   older->Drain();
   const int wakes = older->waker.wakes;
@@ -34,13 +32,7 @@ TEST_F(MapStreams, NewStreamReplacesTheOlderOne) {
 }
 
 TEST_F(MapStreams, DeletedNodeIsLoggedOut) {
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  tailnet.AddNode(1);
-  Start();
-  auto a = Open(1);
-  auto b = Open(2);
-  Settle({a.get(), b.get()});
+  auto [a, b] = StartWithTwoClients(2);
   const std::string key = tailnet.At(1).row.node_key.text();
   tailnet.RemoveNode(1);
   Settle({a.get(), b.get()});
@@ -57,9 +49,7 @@ TEST_F(MapStreams, DeletedNodeIsLoggedOut) {
 }
 
 TEST_F(MapStreams, UnknownNodeIsLoggedOut) {
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  Start({.expired_streams = 2});
+  StartWith(1, {.expired_streams = 2});
   auto a = Open(77);
   a->Drain();
   EXPECT_EQ(a->model.node["KeyExpiry"], "\"1970-01-01T00:02:03Z\"");
@@ -79,9 +69,7 @@ TEST_F(MapStreams, UnknownNodeIsLoggedOut) {
 }
 
 TEST_F(MapStreams, OneShotIsOneMessage) {
-  tailnet.AddUser(1, "ann");
-  for (int i = 0; i < 40; ++i) tailnet.AddNode(1);
-  Start();
+  StartWith(40);
   for (const bool zstd : {true, false}) {
     const std::string one = service->OneShot(5, tailnet.Request(5, zstd), "h:1", true);
     const std::size_t size = core::LoadLe32(reinterpret_cast<const std::uint8_t*>(one.data()));
@@ -96,13 +84,7 @@ TEST_F(MapStreams, OneShotIsOneMessage) {
 }
 
 TEST_F(MapStreams, NodeThatMovedToAnotherKeyEndsTheOldPoll) {
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  tailnet.AddNode(1);
-  Start();
-  auto a = Open(1);
-  auto b = Open(2);
-  Settle({a.get(), b.get()});
+  auto [a, b] = StartWithTwoClients(2);
   tailnet.At(1).row.node_key = NodeKey(4711);
   tailnet.Patched(1, Change::kNodeKey, true);
   Settle({a.get(), b.get()});
@@ -115,9 +97,7 @@ TEST_F(MapStreams, KeepAlives) {
   constexpr core::Duration kOffline = core::Seconds(80);
   const core::Duration latest =
       kOffline - ControlLimits{}.silence - RegistryOptions{}.offline_grace - core::Seconds(1);
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  Start();
+  StartWith(1);
   for (int stream = 0; stream < 12; ++stream) {
     const bool zstd = stream % 2 == 0;
     auto a = Open(1, zstd);
@@ -146,10 +126,7 @@ TEST_F(MapStreams, KeepAlives) {
 }
 
 TEST_F(MapStreams, AnyMessagePostponesTheKeepAlive) {
-  tailnet.AddUser(1, "ann");
-  tailnet.AddNode(1);
-  tailnet.AddNode(1);
-  Start();
+  StartWith(2);
   auto a = Open(1);
   a->Drain();
   for (int i = 0; i < 10; ++i) {

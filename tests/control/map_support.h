@@ -158,8 +158,9 @@ void ExpectConverged(const TestClient& client, const MapSource& tailnet, const P
 // The least time between a change and its fan-out.
 inline constexpr core::Duration kTick = core::Millis(10);
 
-// A service on a tailnet in memory, in which everybody sees everybody.
-class MapServiceTest : public ::testing::Test {
+// A service on a tailnet in memory under `Policy`.
+template <class Policy>
+class MapServiceFixture : public ::testing::Test {
  protected:
   void Start(MapOptions options = {}) {
     service = std::make_unique<MapServiceImpl>(loop, tailnet, policy, options);
@@ -172,18 +173,37 @@ class MapServiceTest : public ::testing::Test {
     service->Load();
     tailnet.Attach(*service);
   }
+  // With that many nodes of one user.
+  void StartWith(std::size_t nodes, MapOptions options = {}) {
+    tailnet.AddUser(1, "ann");
+    for (std::size_t i = 0; i < nodes; ++i) tailnet.AddNode(1);
+    Start(options);
+  }
   std::unique_ptr<TestClient> Open(NodeId id, bool zstd = true) {
     return std::make_unique<TestClient>(*service, tailnet, id, zstd);
   }
-  void Settle(std::vector<TestClient*> clients) {
+  struct TwoClients {
+    std::unique_ptr<TestClient> a, b;
+  };
+  // As StartWith; the first two nodes have their maps.
+  TwoClients StartWithTwoClients(std::size_t nodes) {
+    StartWith(nodes);
+    TwoClients clients{Open(1), Open(2)};
+    Settle({clients.a.get(), clients.b.get()});
+    return clients;
+  }
+  void Settle(const std::vector<TestClient*>& clients) {
     loop.Advance(kTick);
     for (TestClient* client : clients) client->Drain();
   }
 
   ManualLoop loop;
   FakeTailnet tailnet;
-  AllowAllPolicy policy;
+  Policy policy;
   std::unique_ptr<MapServiceImpl> service;
 };
+
+// Everybody sees everybody.
+using MapServiceTest = MapServiceFixture<AllowAllPolicy>;
 
 }  // namespace ringscale::control::testing
