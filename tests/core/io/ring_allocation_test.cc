@@ -38,7 +38,6 @@ namespace {
 
 template <class Ring>
 class RingAllocations : public RingTest<Ring> {};
-using Rings = ::testing::Types<UringRing, EpollRing>;
 TYPED_TEST_SUITE(RingAllocations, Rings);
 
 TYPED_TEST(RingAllocations, NoneWhileBytesFlow) {

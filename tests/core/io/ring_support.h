@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <array>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -34,6 +36,17 @@ void WriteAll(int fd, const std::string& bytes);
 std::string ReadExactly(int fd, std::size_t count);
 
 std::string Pattern(std::size_t bytes);
+
+inline iovec Vec(const std::string& bytes) {
+  return {const_cast<char*>(bytes.data()), bytes.size()};
+}
+
+// What the tests' operations are.
+inline constexpr std::uint8_t kAccept = 1;
+inline constexpr std::uint8_t kReceive = 2;
+inline constexpr std::uint8_t kSend = 3;
+
+using Rings = ::testing::Types<UringRing, EpollRing>;
 
 template <class Ring>
 class RingTest : public ::testing::Test {
