@@ -3,47 +3,39 @@
 #include <sys/socket.h>
 
 #include <cstdint>
-#include <cstdlib>
-#include <deque>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "control/api/admin_api.h"
+#include "core/engine/manual_loop.h"
 #include "core/obs/log.h"
 #include "storage/memory_store.h"
 #include "tests/fuzz/accepted.h"
+#include "tests/fuzz/require.h"
 #include "tools/serverd/admin_socket.h"
 
 namespace ringscale {
 namespace {
 
 using core::engine::StreamId;
-using core::engine::TimerId;
-
-void Check(bool ok) {
-  if (!ok) std::abort();
-}
+using fuzz::Require;
 
 // A loop with one stream, whose clock stands still.
-class OneStreamLoop final : public core::engine::Loop {
+class OneStreamLoop final : public core::engine::ManualLoop {
  public:
-  [[nodiscard]] core::Instant Now() const override { return {1'000'000'000}; }
-  [[nodiscard]] core::WallTime Wall() const override { return {1'767'225'600'000'000'000}; }
   StreamId Attach(core::Fd fd, core::engine::StreamHandler& handler) override {
     fd_ = std::move(fd);
     handler_ = &handler;
     return {1};
   }
   void Send(StreamId, std::string bytes) override {
-    Check(handler_ != nullptr);
+    Require(handler_ != nullptr);
     sent_ += bytes;
   }
   void Send(StreamId, core::SliceList slices) override {
     for (const core::SharedSlice& slice : slices) sent_ += slice.bytes;
   }
-  [[nodiscard]] std::size_t QueuedBytes(StreamId) const override { return 0; }
   void PauseReceive(StreamId) override { paused_ = true; }
   void ResumeReceive(StreamId) override { paused_ = false; }
   core::Result<core::Fd> Detach(StreamId) override {
@@ -52,25 +44,6 @@ class OneStreamLoop final : public core::engine::Loop {
   }
   void Close(StreamId) override { handler_ = nullptr; }
   void CloseAfterFlush(StreamId, core::Duration) override { handler_ = nullptr; }
-  void Listen(int, AcceptFn) override {}
-  void StopListening(int) override {}
-  TimerId After(core::Duration, Task task) override {
-    timers_.emplace(++last_timer_, std::move(task));
-    return {last_timer_};
-  }
-  void CancelTimer(TimerId timer) override { timers_.erase(timer.value); }
-  [[nodiscard]] bool Post(Task task) override {
-    posted_.push_back(std::move(task));
-    return true;
-  }
-  void Stop() override {}
-  void Run() override {
-    while (!posted_.empty()) {
-      Task task = std::move(posted_.front());
-      posted_.pop_front();
-      task();
-    }
-  }
 
   // False when the connection is closed.
   bool Receive(std::string piece) {
@@ -92,9 +65,6 @@ class OneStreamLoop final : public core::engine::Loop {
   core::engine::StreamHandler* handler_ = nullptr;
   bool paused_ = false;
   std::string sent_;
-  std::uint64_t last_timer_ = 0;
-  std::map<std::uint64_t, Task> timers_;
-  std::deque<Task> posted_;
 };
 
 class CountingSink final : public serverd::UploadSink {
@@ -129,7 +99,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   control::Registry registry(loop, store, {.random = [](core::MutableBytes bytes) {
                                for (auto& byte : bytes) byte = 7;
                              }});
-  Check(registry.Load().has_value());
+  Require(registry.Load().has_value());
   control::Registration registration(loop, registry);
   control::AdminApi api(loop, registry, registration, store);
   serverd::AdminSocket socket(loop,
@@ -152,7 +122,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   loop.Run();
 
   int pair[2];
-  Check(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+  Require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
   const core::Fd peer(pair[1]);
   socket.Serve(core::Fd(pair[0]));
 
@@ -165,8 +135,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!loop.Receive(piece)) break;
   }
   loop.EndStream();
-  Check(loop.sent().empty() || loop.sent().starts_with("HTTP/1.1 "));
-  Check(socket.connections() == 0);
+  Require(loop.sent().empty() || loop.sent().starts_with("HTTP/1.1 "));
+  Require(socket.connections() == 0);
   if (loop.sent().starts_with("HTTP/1.1 200 ")) ringscale::fuzz::Accepted();
   return 0;
 }

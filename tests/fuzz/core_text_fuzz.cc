@@ -2,7 +2,6 @@
 // Whatever parses must print to something that parses to the same value.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,20 +16,18 @@
 #include "core/net/trusted_proxies.h"
 #include "core/obs/log_line.h"
 #include "tests/fuzz/accepted.h"
+#include "tests/fuzz/require.h"
 
 namespace {
 
 using namespace ringscale::core;
-
-void Check(bool holds) {
-  if (!holds) std::abort();
-}
+using ringscale::fuzz::Require;
 
 template <class Value>
 void CheckRoundTrip(std::string_view text) {
   const auto value = Value::Parse(text);
   if (!value) return;
-  Check(Value::Parse(value->text()) == value);
+  Require(Value::Parse(value->text()) == value);
   ringscale::fuzz::Accepted();
 }
 
@@ -42,10 +39,10 @@ void CheckOrigin(std::string_view text) {
   request.forwarded_for = text;
   request.forwarded_proto = text;
   const net::ClientOrigin origin = net::ResolveOrigin(proxies, request);
-  Check(origin.address.ip.valid());
-  Check(!origin.local || origin.address.ip.is_loopback());
+  Require(origin.address.ip.valid());
+  Require(!origin.local || origin.address.ip.is_loopback());
   request.peer.ip = IpAddress::V4(0x08080808);
-  Check(!net::ResolveOrigin(proxies, request).local);
+  Require(!net::ResolveOrigin(proxies, request).local);
 }
 
 }  // namespace
@@ -55,18 +52,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   CheckRoundTrip<IpAddress>(text);
   CheckRoundTrip<IpPrefix>(text);
   CheckRoundTrip<SocketAddress>(text);
-  if (const auto time = ParseRfc3339(text)) Check(ParseRfc3339(FormatRfc3339(*time)) == time);
+  if (const auto time = ParseRfc3339(text)) Require(ParseRfc3339(FormatRfc3339(*time)) == time);
   (void)IsGoZeroTime(text);
-  if (const auto bytes = HexDecode(text)) Check(HexEncode(*bytes).size() == text.size());
-  if (const auto bytes = Base64Decode(text)) Check(Base64Encode(*bytes) == text);
-  if (const auto bytes = Base64UrlDecode(text)) Check(Base64UrlEncode(*bytes) == text);
+  if (const auto bytes = HexDecode(text)) Require(HexEncode(*bytes).size() == text.size());
+  if (const auto bytes = Base64Decode(text)) Require(Base64Encode(*bytes) == text);
+  if (const auto bytes = Base64UrlDecode(text)) Require(Base64UrlEncode(*bytes) == text);
   (void)net::ParseListenAddress(text);
   (void)engine::ParseCpuMax(text);
   CheckOrigin(text);
   for (const LogFormat format : {LogFormat::kText, LogFormat::kJson}) {
     const std::string line =
         internal::FormatLogLine(format, {}, LogLevel::kInfo, "fuzz", text, {{"value", text}});
-    Check(line.find('\n') == line.size() - 1);
+    Require(line.find('\n') == line.size() - 1);
   }
   return 0;
 }

@@ -2,50 +2,21 @@
 // send, in which pieces, and what goes wrong meanwhile. A third, well-behaved
 // pair must not notice.
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <vector>
 
 #include "relay/app/relay_shard_impl.h"
 #include "tests/fuzz/accepted.h"
+#include "tests/fuzz/input.h"
+#include "tests/fuzz/require.h"
 #include "tests/sim/relay_world.h"
 
 template class ringscale::relay::RelayShard<ringscale::sim::SimRing>;
 
-namespace {
-
 using namespace ringscale;
-
-class Input {
- public:
-  Input(const std::uint8_t* data, std::size_t size) : rest_(data, size) {}
-  [[nodiscard]] bool empty() const { return rest_.empty(); }
-  std::uint8_t Byte() {
-    if (rest_.empty()) return 0;
-    const std::uint8_t byte = rest_[0];
-    rest_ = rest_.subspan(1);
-    return byte;
-  }
-  core::Bytes Take(std::size_t size) {
-    const core::Bytes out = rest_.first(std::min(size, rest_.size()));
-    rest_ = rest_.subspan(out.size());
-    return out;
-  }
-
- private:
-  core::Bytes rest_;
-};
-
-void Require(bool right, int line = __builtin_LINE()) {
-  if (right) return;
-  std::fprintf(stderr, "line %d: not as required\n", line);
-  std::abort();
-}
-
-}  // namespace
+using fuzz::Require;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  Input input(data, size);
+  fuzz::Input input({data, size});
   const std::uint8_t setup = input.Byte();
   sim::WorldOptions options;
   options.shards = static_cast<std::uint16_t>(1 + (setup & 1));

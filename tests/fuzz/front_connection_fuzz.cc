@@ -2,7 +2,6 @@
 // arbitrary pieces, with handlers that answer now or later and time that passes.
 #include <fuzzer/FuzzedDataProvider.h>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -14,20 +13,12 @@
 #include "core/base/base64.h"
 #include "relay/app/admission_set.h"
 #include "tests/fuzz/accepted.h"
+#include "tests/fuzz/fixed_key.h"
 #include "tests/support/fake_loop.h"
 #include "tools/serverd/front/front.h"
 
-namespace {
-
 using namespace ringscale;  // NOLINT
-
-core::PrivateKey FixedKey(std::uint8_t seed) {
-  std::array<std::uint8_t, 32> raw{};
-  raw.fill(seed);
-  return core::PrivateKey::FromRaw(raw);
-}
-
-}  // namespace
+using fuzz::FixedKey;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const core::PrivateKey noise_key = FixedKey(7);

@@ -9,18 +9,10 @@
 
 #include "control/noise/session.h"
 #include "tests/fuzz/accepted.h"
-
-namespace {
+#include "tests/fuzz/fixed_key.h"
 
 using namespace ringscale;  // NOLINT
-
-core::PrivateKey FixedKey(std::uint8_t seed) {
-  std::array<std::uint8_t, 32> raw{};
-  raw.fill(seed);
-  return core::PrivateKey::FromRaw(raw);
-}
-
-}  // namespace
+using fuzz::FixedKey;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const core::PrivateKey server = FixedKey(7);

@@ -14,6 +14,8 @@
 #include "core/tls/records.h"
 #include "core/tls/transport.h"
 #include "tests/fuzz/accepted.h"
+#include "tests/fuzz/input.h"
+#include "tests/fuzz/require.h"
 
 namespace {
 
@@ -21,31 +23,9 @@ using ringscale::core::AsText;
 using ringscale::core::Bytes;
 using ringscale::core::MutableBytes;
 using ringscale::core::StoreBe16;
+using ringscale::fuzz::Input;
+using ringscale::fuzz::Require;
 using namespace ringscale::core::tls;  // NOLINT: a fuzzer of this room
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
-class Input {
- public:
-  explicit Input(Bytes bytes) : bytes_(bytes) {}
-  [[nodiscard]] bool empty() const { return bytes_.empty(); }
-  std::uint8_t Byte() {
-    if (bytes_.empty()) return 0;
-    const std::uint8_t byte = bytes_[0];
-    bytes_ = bytes_.subspan(1);
-    return byte;
-  }
-  Bytes Take(std::size_t size) {
-    const Bytes taken = bytes_.first(std::min(size, bytes_.size()));
-    bytes_ = bytes_.subspan(taken.size());
-    return taken;
-  }
-
- private:
-  Bytes bytes_;
-};
 
 struct Ends {
   RecordKeys client;
