@@ -6,8 +6,9 @@
 
 The kernel (linux-image-cloud-amd64 of this Debian) is fetched as a package and kept
 in the user's cache; the initramfs holds busybox, the programs and the libraries
-that they load. The guest's console is shown. Exits with 0 when every program did,
-and with 77, saying why, when a guest cannot be made here.
+that they load. The guest's console is shown. Exits with 0 when every program did and
+none of its tests was skipped (a kernel without io_uring would skip nearly all), and
+with 77, saying why, when a guest cannot be made here.
 """
 import argparse
 import gzip
@@ -22,6 +23,8 @@ import tempfile
 SKIPPED = 77
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "ringscale/kernel"
 VERDICT = "guest-verdict:"
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+SKIPPED_TESTS = re.compile(r"\[  SKIPPED \] (.*\w)")  # what GoogleTest prints
 
 INIT = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
@@ -183,6 +186,9 @@ def main():
         print(console)
         match = re.search(rf"{VERDICT} (\w+)", console)
         verdict = verdict or (match.group(1) if match else "the guest ended without a verdict")
+        tests_skipped = SKIPPED_TESTS.findall(COLOUR.sub("", console))
+        if verdict == "ok" and tests_skipped:
+            verdict = f"skipped in the guest: {', '.join(tests_skipped)}"
     print(f"guest: {verdict}")
     return 0 if verdict == "ok" else 1
 
