@@ -10,9 +10,11 @@
 
 #include "core/tls/aead.h"
 #include "core/tls/handshake.h"
-#include "core/tls/issue.h"
+#include "core/tls/openssl_util.h"
 #include "core/tls/server_context.h"
 #include "tests/fuzz/accepted.h"
+#include "tests/fuzz/changed.h"
+#include "tests/fuzz/server_identity.h"
 
 namespace {
 
@@ -27,16 +29,9 @@ void Require(bool condition) {
 
 std::shared_ptr<const ServerContext> Context() {
   static const std::shared_ptr<const ServerContext> context = [] {
-    const ringscale::core::WallTime now = ringscale::core::WallNow();
-    const PkeyPtr ca_key = std::move(*GenerateP256());
-    const PkeyPtr key = std::move(*GenerateP256());
-    const X509Ptr ca = std::move(*IssueCa(ca_key.get(), now));
-    const X509Ptr leaf = std::move(
-        *IssueLeaf(key.get(), *CanonicalNames({"relay.example"}), ca.get(), ca_key.get(), now));
-    const std::string chain = CertificateToPem(leaf.get());
-    const std::string key_pem = KeyToPem(key.get());
+    const ringscale::fuzz::ServerIdentity& identity = ringscale::fuzz::Identity();
     return *MakeServerContext(
-        {.chain = chain, .key = key_pem, .chain_name = "chain", .key_name = "key"});
+        {.chain = identity.chain, .key = identity.key, .chain_name = "chain", .key_name = "key"});
   }();
   return context;
 }
@@ -45,31 +40,6 @@ std::string Drain(BIO* bio) {
   std::string out;
   DrainBio(bio, out);
   return out;
-}
-
-// Position (two bytes), kind, value: one change of a flight.
-std::string Change(std::string flight, Bytes& script) {
-  while (script.size() >= 4 && script[2] != 0xff && !flight.empty()) {
-    const std::size_t at = static_cast<std::size_t>(script[0] << 8 | script[1]) % flight.size();
-    const char value = static_cast<char>(script[3]);
-    switch (script[2] % 4) {
-      case 0:
-        flight[at] = value;
-        break;
-      case 1:
-        flight.erase(at, script[3]);
-        break;
-      case 2:
-        flight.insert(at, script[3], value);
-        break;
-      default:
-        flight += flight.substr(at, script[3]);
-        break;
-    }
-    script = script.subspan(4);
-  }
-  if (script.size() >= 4) script = script.subspan(4);  // 0xff ends the list of this flight
-  return flight;
 }
 
 // False when the handshake is over, one way or the other.
@@ -122,7 +92,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (int flight = 0; flight < 3; ++flight) {
     if (SSL_do_handshake(client.get()) == 1) (void)SSL_write(client.get(), "data", 4);
     const std::string out = Drain(SSL_get_wbio(client.get()));
-    if (out.empty() || !Feed(*server, Change(out, script), slice)) return 0;
+    if (out.empty() || !Feed(*server, ringscale::fuzz::Changed(out, script), slice)) return 0;
     Require(FillBio(SSL_get_rbio(client.get()), AsBytes(server->TakeOutput())));
   }
   return 0;

@@ -230,8 +230,11 @@ Result<HttpResponse> Exchange(const HttpOptions& options, const HttpRequest& req
   }
   text += "\r\n" + request.body;
   if (auto sent = SendAll(fd->get(), text); !sent) return core::Forward(sent);
+  return ReadAnswer(fd->get(), options.silence_timeout, sink);
+}
 
-  Reader reader(fd->get(), options.silence_timeout);
+Result<HttpResponse> ReadAnswer(int fd, core::Duration silence, const BodySink& sink) {
+  Reader reader(fd, silence);
   auto head = ReadHead(reader);
   if (!head) return core::Forward(head);
   HttpResponse response;

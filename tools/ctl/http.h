@@ -40,6 +40,9 @@ core::Result<HttpResponse> Exchange(const HttpOptions& options, const HttpReques
 // kCorrupt when the answer ended early.
 core::Result<HttpResponse> Exchange(const HttpOptions& options, const HttpRequest& request,
                                     const BodySink& sink);
+// The second half of that: the answer on a connected socket. `silence` is for the
+// error text; the socket has its own limit.
+core::Result<HttpResponse> ReadAnswer(int fd, core::Duration silence, const BodySink& sink);
 
 // Percent-encodes everything but RFC 3986 unreserved characters.
 [[nodiscard]] std::string UrlEncode(std::string_view text);
