@@ -61,6 +61,13 @@ void MapServiceImpl::SetDerp(DerpMap map) {
   ScheduleTick();
 }
 
+bool MapServiceImpl::derp_told() const {
+  return std::ranges::all_of(by_node_, [this](const auto& entry) {
+    const StreamImpl& stream = *entry.second;
+    return stream.phase_ != Phase::kLive || (stream.idle() && stream.position_ >= derp_changed_);
+  });
+}
+
 void MapServiceImpl::SetFullMaps(std::size_t full_maps) {
   options_.full_maps = full_maps;
   FillPlaces();

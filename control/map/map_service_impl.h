@@ -70,6 +70,8 @@ class MapServiceImpl final : public MapService {
   // Both are told to all streams when they differ from before.
   void SetDns(const DnsSettings& settings);
   void SetDerp(DerpMap map);
+  // Every stream that has a map has taken the last one that SetDerp was given.
+  [[nodiscard]] bool derp_told() const;
   // MapOptions::full_maps, from now on.
   void SetFullMaps(std::size_t full_maps);
 

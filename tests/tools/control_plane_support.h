@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -36,6 +37,7 @@ class ControlPlaneTest : public ::testing::Test {
     parts.close_relay_key = [](const core::NodePublic&) {};
     parts.use_certificate = [this](std::shared_ptr<const core::tls::ServerContext> context) {
       in_use_.push_back(context->leaf_sha256_hex());
+      if (on_use_) on_use_();
     };
     parts.make_certificate = [this](const Config& config, std::set<std::string> names) {
       return CertificateKeeper::Create(config, std::move(names), loop_.Wall());
@@ -55,6 +57,7 @@ class ControlPlaneTest : public ::testing::Test {
   core::MetricsRegistry metrics_;
   Config config_;
   std::vector<std::string> in_use_;  // leaves of certificates, in order
+  std::function<void()> on_use_;     // behind each of them
   std::unique_ptr<ControlPlane> plane_;
 };
 

@@ -22,6 +22,10 @@ using core::LogWarn;
 
 constexpr std::string_view kAuthPage = "/auth/";
 constexpr core::Duration kWatchInterval = core::Seconds(10);
+// How often it is looked whether all have heard of a pin, and how long a client that
+// takes nothing keeps the certificate from the others.
+constexpr core::Duration kPinInterval = core::Seconds(1);
+constexpr core::Duration kPinPatience = core::Seconds(10);
 // An online node without a relay connection for this long is worth a line.
 constexpr core::Duration kRelayPatience = core::Seconds(30);
 
@@ -172,6 +176,7 @@ ControlPlane::ControlPlane(core::engine::Loop& loop, Config config, CertificateK
 
 ControlPlane::~ControlPlane() {
   loop_.CancelTimer(watch_timer_);
+  loop_.CancelTimer(certificate_timer_);
   socket_.CloseAll();
   clients_.CloseAll();
   registry_.RemoveListener(policy_first_);
@@ -320,7 +325,17 @@ void ControlPlane::OnHostSeen(std::string_view host) {
 
 void ControlPlane::UseCertificateSoon() {
   PublishDerp();
-  loop_.After(core::Seconds(1), [this] { parts_.use_certificate(certificate_.context()); });
+  pin_deadline_ = loop_.Now() + kPinPatience;
+  AwaitPinTold();
+}
+
+void ControlPlane::AwaitPinTold() {
+  loop_.CancelTimer(certificate_timer_);
+  certificate_timer_ = loop_.After(kPinInterval, [this] {
+    if (!maps_.derp_told() && loop_.Now() < pin_deadline_) return AwaitPinTold();
+    certificate_timer_ = {};
+    parts_.use_certificate(certificate_.context());
+  });
 }
 
 void ControlPlane::PublishDerp() {
@@ -353,7 +368,10 @@ void ControlPlane::TellDerp() {
 void ControlPlane::WatchCertificate() {
   if (certificate_.Refresh(loop_.Wall())) {
     LogInfo("tls", "certificate reloaded");
-    parts_.use_certificate(certificate_.context());
+    // Where clients are being told that there is no pin any more, it waits for that.
+    if (certificate_timer_ == core::engine::TimerId{}) {
+      parts_.use_certificate(certificate_.context());
+    }
   }
   if (parts_.health->Set("certificate", HealthBoard::Severity::kWarning, certificate_.warning()) &&
       !certificate_.warning().empty()) {

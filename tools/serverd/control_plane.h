@@ -94,6 +94,7 @@ class ControlPlane {
   void OnHostSeen(std::string_view host);
   // Clients hear of the pin before a handshake can show them the certificate.
   void UseCertificateSoon();
+  void AwaitPinTold();
   void PublishDerp();
   // To all clients: the settings of the configuration and what the policy adds.
   void TellDns();
@@ -139,6 +140,8 @@ class ControlPlane {
   std::set<control::NodeId> unpinned_told_;
   bool derp_scores_told_ = false;
   core::engine::TimerId watch_timer_;
+  core::engine::TimerId certificate_timer_;  // runs while a certificate waits
+  core::Instant pin_deadline_;               // then it is used whoever has not heard of it
 };
 
 }  // namespace ringscale::serverd
