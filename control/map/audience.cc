@@ -48,8 +48,8 @@ void Audience::Refresh() {
   if (frozen_) return;
   if (known_groups_ == index_.groups_version() && known_drops_ == index_.drops()) return;
   std::erase_if(groups_, [](const PeerGroupPtr& group) { return group->dropped; });
-  for (const auto& [id, group] : index_.groups()) {
-    if (group->created > known_groups_ && policy_.SeesClass(id_, id)) groups_.push_back(group);
+  for (const PeerGroupPtr& group : index_.GroupsSince(known_groups_)) {
+    if (policy_.SeesClass(id_, group->id)) groups_.push_back(group);
   }
   known_groups_ = index_.groups_version();
   known_drops_ = index_.drops();

@@ -16,6 +16,7 @@ PeerIndex::~PeerIndex() = default;
 void PeerIndex::Rebuild() {
   peers_.clear();
   groups_.clear();
+  by_age_.clear();
   removed_.clear();
   user_changes_.clear();
   newest_ = nullptr;
@@ -37,8 +38,15 @@ PeerGroupPtr PeerIndex::Group(PeerClass id) {
     group = std::make_shared<PeerGroup>();
     group->id = id;
     group->created = ++groups_version_;
+    by_age_.push_back(group);
   }
   return group;
+}
+
+std::span<const PeerGroupPtr> PeerIndex::GroupsSince(std::uint64_t version) const {
+  const auto first = std::ranges::upper_bound(
+      by_age_, version, {}, [](const PeerGroupPtr& group) { return group->created; });
+  return {first, by_age_.end()};
 }
 
 bool PeerIndex::Move(const Node& node) {
@@ -355,7 +363,9 @@ void PeerIndex::DropGroups() {
     entry.second->dropped = entry.second->nodes == 0;
     return entry.second->dropped;
   });
-  if (groups_.size() != before) ++drops_;
+  if (groups_.size() == before) return;
+  std::erase_if(by_age_, [](const PeerGroupPtr& group) { return group->dropped; });
+  ++drops_;
 }
 
 }  // namespace ringscale::control

@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -143,7 +144,8 @@ class PeerIndex {
 
   [[nodiscard]] Peer* Find(NodeId id) const;
   [[nodiscard]] PeerGroupPtr Group(PeerClass id);
-  [[nodiscard]] const std::map<PeerClass, PeerGroupPtr>& groups() const { return groups_; }
+  // Those made after `version` of groups_version.
+  [[nodiscard]] std::span<const PeerGroupPtr> GroupsSince(std::uint64_t version) const;
   // Grows with every new group.
   [[nodiscard]] std::uint64_t groups_version() const { return groups_version_; }
   // Grows when groups were dropped.
@@ -213,6 +215,7 @@ class PeerIndex {
   std::uint64_t users_version_ = 0;
   std::unordered_map<NodeId, std::unique_ptr<Peer>> peers_;
   std::map<PeerClass, PeerGroupPtr> groups_;
+  std::vector<PeerGroupPtr> by_age_;  // the same
   std::uint64_t groups_version_ = 0;
   std::uint64_t drops_ = 0;
   Peer* newest_ = nullptr;

@@ -32,6 +32,11 @@ const std::set<NodeId>& Engine::Members(ClassId id) const {
   return id < classes_.size() ? classes_[id].members : kNobody;
 }
 
+const std::set<NodeId>& Engine::DevicesOf(UserId user) const {
+  const auto at = devices_.find(user);
+  return at == devices_.end() ? kNobody : at->second;
+}
+
 const ClassSet& Engine::ClassesOfUser(UserId user) const {
   const auto at = user_classes_.find(user);
   return at == user_classes_.end() ? kNoClasses : at->second;
@@ -284,6 +289,7 @@ Affected Engine::Classify(NodeId id) {
 
 void Engine::Enter(const PolicyNode& node, Affected& affected) {
   nodes_[node.id] = node;
+  if (!node.tagged()) devices_[node.user].insert(node.id);
   const ClassId id = JoinClass(node);
   CountSubnets(node, 1, affected);
   Touch(id, affected);
@@ -297,6 +303,10 @@ void Engine::Take(NodeId id, Affected& affected) {
   TouchRecorders(at->second, affected);
   CountSubnets(at->second, -1, affected);
   LeaveClass(old_class, id);
+  if (const auto own = devices_.find(at->second.user);
+      !at->second.tagged() && own->second.erase(id) > 0 && own->second.empty()) {
+    devices_.erase(own);
+  }
   nodes_.erase(at);
 }
 

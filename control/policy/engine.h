@@ -150,6 +150,8 @@ class Engine {
   // The same if all nodes were devices with these attributes.
   [[nodiscard]] AddressSet SideAddresses(SideId side, const PostureAttributes& device) const;
   [[nodiscard]] const std::map<NodeId, PolicyNode>& nodes() const { return nodes_; }
+  // A user's nodes without tags.
+  [[nodiscard]] const std::set<NodeId>& DevicesOf(UserId user) const;
 
   // Bytes of the index beside the nodes themselves.
   [[nodiscard]] std::size_t MemoryUse() const;
@@ -251,6 +253,7 @@ class Engine {
   EngineSettings settings_;
 
   std::map<NodeId, PolicyNode> nodes_;
+  std::unordered_map<UserId, std::set<NodeId>> devices_;  // none empty
   std::unordered_map<NodeId, ClassId> class_of_node_;
   std::unordered_map<std::string, ClassId> class_of_key_;
   std::vector<NodeClass> classes_;

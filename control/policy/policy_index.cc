@@ -89,11 +89,10 @@ void PolicyIndex::Use(std::shared_ptr<const policy::Program> program,
 
 // Only nodes of people who joined or left groups are looked at.
 void PolicyIndex::AdoptMembers(const policy::Program& before) {
-  const std::vector<UserId> unlike = program_->UsersUnlike(before);
-  if (unlike.empty()) return;
   std::vector<NodeId> concerned;
-  for (const auto& [id, node] : engine_->nodes()) {
-    if (!node.tagged() && std::ranges::binary_search(unlike, node.user)) concerned.push_back(id);
+  for (const UserId user : program_->UsersUnlike(before)) {
+    const auto& devices = engine_->DevicesOf(user);
+    concerned.insert(concerned.end(), devices.begin(), devices.end());
   }
   for (const NodeId id : concerned) {
     const std::uint32_t number = NumberOf(id);
