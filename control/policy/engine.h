@@ -59,7 +59,9 @@ struct Affected {
 struct EngineSettings {
   // Where SSH sessions are held until somebody approves: the server's URL.
   std::string server_url;
-  bool https_certificates = false;  // else funnel comes with a warning
+  // The tailnet's setting: all nodes may ask for certificates; else funnel comes
+  // with a warning.
+  bool https_certificates = false;
 };
 
 // URLs that clients fetch over Noise begin with this: the host counts for nothing.

@@ -20,6 +20,7 @@ std::map<std::string, std::string> Engine::Capabilities(NodeId id) const {
   if (document.one_cgnat_route && Lower(nodes_.at(id).os) == "macos") {
     out.try_emplace(*document.one_cgnat_route ? "one-cgnat?v=true" : "one-cgnat?v=false", "null");
   }
+  if (settings_.https_certificates) out.try_emplace("https", "null");
   if (out.contains("funnel")) {
     out.try_emplace("https://tailscale.com/cap/funnel-ports?ports=443,8443,10000", "null");
     if (!settings_.https_certificates) {

@@ -34,9 +34,9 @@ class PolicyKeeperTest : public ::testing::Test {
     return keeper->Start({.changed = [this] { ++changes; },
                           .problem = [this](std::string text) { problem = text; }});
   }
-  core::Result<std::uint64_t> Set(const std::string& text) {
+  core::Result<std::uint64_t> Set(const std::string& text, const std::string& author = "somebody") {
     Outcome<std::uint64_t> outcome;
-    keeper->Set(text, "somebody", outcome.Callback());
+    keeper->Set(text, author, outcome.Callback());
     tailnet.Settle();
     return outcome.Get();
   }
@@ -164,6 +164,25 @@ TEST_F(PolicyKeeperTest, StoredPoliciesHaveVersionsAndSurviveARestart) {
   tailnet.Restart();
   ASSERT_TRUE(Start({.database = true}));
   EXPECT_EQ(keeper->text(), R"({"grants":[]})");
+}
+
+TEST_F(PolicyKeeperTest, AnOlderVersionIsMadeCurrentAgain) {
+  ASSERT_TRUE(Start({.database = true}));
+  ASSERT_TRUE(Set(kGood));
+  ASSERT_TRUE(Set(R"({"grants":[]})"));
+  tailnet.loop().Advance(core::Seconds(60));
+  const auto& versions = tailnet.registry().policies();
+  EXPECT_EQ(Set(versions.at(1).text, "other").value_or(0), 3U);
+  EXPECT_EQ(keeper->text(), kGood);
+  // What was in force between, who went back and when stay known.
+  EXPECT_EQ(versions.at(2).text, R"({"grants":[]})");
+  EXPECT_EQ(versions.at(2).author, "somebody");
+  EXPECT_EQ(versions.at(3).author, "other");
+  EXPECT_GE((versions.at(3).created - versions.at(2).created).ns, core::Seconds(60).ns);
+  keeper.reset();
+  tailnet.Restart();
+  ASSERT_TRUE(Start({.database = true}));
+  EXPECT_EQ(keeper->text(), kGood);
 }
 
 TEST_F(PolicyKeeperTest, RoutesAreApprovedByPolicy) {

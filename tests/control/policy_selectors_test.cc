@@ -287,6 +287,23 @@ TEST(PolicySelectors, FunnelWithItsPorts) {
   EXPECT_TRUE(engine.Capabilities(3).contains(
       "https://tailscale.com/cap/funnel-ports?ports=443,9000-9100"));
   EXPECT_FALSE(engine.Capabilities(1).contains("funnel"));
+  EXPECT_FALSE(engine.Capabilities(1).contains("https"));
+}
+
+TEST(PolicySelectors, FunnelWhereTheTailnetHasCertificates) {
+  auto document =
+      ParseDocument(TestPolicy(R"("nodeAttrs":[{"target":["tag:db"],"attr":["funnel"]}])"));
+  ASSERT_TRUE(document) << document.error().text();
+  auto program =
+      Program::Compile(std::make_shared<const Document>(std::move(*document)), TestUsers());
+  ASSERT_TRUE(program) << program.error().text();
+  Engine engine(*program, {.server_url = "https://hs.example", .https_certificates = true});
+  for (const auto& node : TestNodes()) engine.Put(node);
+  const auto db = engine.Capabilities(4);
+  EXPECT_TRUE(db.contains("funnel"));
+  EXPECT_TRUE(db.contains("https"));
+  EXPECT_FALSE(db.contains("https://tailscale.com/cap/warn-funnel-no-https"));
+  EXPECT_TRUE(engine.Capabilities(1).contains("https"));
 }
 
 TEST(PolicySelectors, Taildrive) {

@@ -216,6 +216,18 @@ class Case {
     });
   }
 
+  // The setting of the tailnet, which the service tells every node.
+  [[nodiscard]] bool HttpsCertificates() const {
+    bool all = true;
+    bool any = false;
+    recording_["nodes"].Members([&](std::string_view, const Value& node) {
+      any = true;
+      all = all && !node["self"]["CapMap"]["https"].missing();
+      return true;
+    });
+    return any && all;
+  }
+
   // Another address for the node while policies are tried.
   void HideV6(policy::PolicyNode& node) {
     if (!node.v6.valid()) return;
@@ -311,7 +323,8 @@ class Case {
     auto program = policy::Program::Compile(
         std::make_shared<const policy::Document>(std::move(*document)), users_);
     if (!program) return Refused(program.error());
-    policy::Engine engine(*program, {"https://unused", false});
+    policy::Engine engine(*program, {.server_url = std::string(policy::kNoiseBaseUrl),
+                                     .https_certificates = HttpsCertificates()});
     for (auto& node : nodes_) Approve(engine, node);
     for (const auto& node : nodes_) engine.Put(node);
     Elect(engine);

@@ -21,6 +21,9 @@ bool IsServiceCapability(std::string_view name);
 // healthy), not policy: it is read from the recording. That it is one of those
 // that may, and everything that follows from it, is compared.
 
+// Whether the tailnet has HTTPS certificates is a setting beside the policy: it has
+// when the recording gives every node "https". What follows for funnel is compared.
+
 // A subnet that the policy approves but that the recording's list of approvals
 // does not have yet was approved while the nodes were being read one by one, so
 // that some knew and some did not: AllowedIPs and PrimaryRoutes are compared

@@ -1,3 +1,6 @@
+#include <pwd.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 
 #include <fstream>
@@ -46,6 +49,14 @@ Result<Value> Check(Session& session, const std::string& text) {
   return session.Post("/api/v1/policy/check", Value::Object({{"policy", Value::String(text)}}));
 }
 
+// Who is at the command line; behind sudo, who was there before.
+std::string Author() {
+  const char* const sudo = std::getenv("SUDO_USER");
+  if (sudo != nullptr && *sudo != '\0') return sudo;
+  const passwd* const user = getpwuid(getuid());
+  return user != nullptr ? user->pw_name : "user " + std::to_string(getuid());
+}
+
 std::string Changes(const Value& checked) {
   const std::string effects = Lines(checked["effects"]);
   std::string out = effects.empty() ? "Nothing changes for the nodes of now." : effects;
@@ -87,9 +98,8 @@ Result<int> Set(Session& session, const std::string& text, bool yes) {
                   "Policy not changed");
     return 0;
   }
-  auto answer = session.Put(
-      "/api/v1/policy",
-      Value::Object({{"policy", Value::String(text)}, {"author", Value::String("command line")}}));
+  auto answer = session.Put("/api/v1/policy", Value::Object({{"policy", Value::String(text)},
+                                                             {"author", Value::String(Author())}}));
   if (!answer) return core::Forward(answer);
   session.Print(*answer, "Policy updated.");
   return 0;
