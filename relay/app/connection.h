@@ -70,7 +70,7 @@ struct Connection : core::engine::TimerNode {
   std::uint32_t first_source = kNone;      // list of those it received from
   std::uint32_t previous_sending = kNone;  // connections with a send in flight, oldest first
   std::uint32_t next_sending = kNone;
-  bool checked = false;  // the send in flight was looked at before
+  std::uint8_t idle_looks = 0;  // at the send in flight, since bytes were acknowledged
   std::uint8_t pong[8] = {};
   NotHereLimiter not_here;
   core::Instant send_check;  // when a send in flight is looked at next

@@ -105,7 +105,7 @@ ShardOptions RelayService::Impl::OptionsOf(std::uint16_t index) {
   shard.presence = options_.presence;
   shard.mesh = options_.mesh;
   shard.placement = &placement_;
-  shard.bytes_acknowledged = &TcpBytesAcknowledged;
+  shard.tcp_progress = &ReadTcpProgress;
   shard.rtt = &TcpRtt;
   return shard;
 }

@@ -348,7 +348,7 @@ void ShardCore::LinkSending(Connection& c) {
   const int list = c.can_mesh ? 1 : 0;
   const core::Duration timeout =
       c.can_mesh ? options_.times.mesh_write_timeout : options_.times.write_timeout;
-  c.checked = false;
+  c.idle_looks = 0;
   c.send_check = timeout.ns == 0 ? core::Instant{INT64_MAX} : now_ + core::Nanos(timeout.ns / 2);
   c.previous_sending = newest_send_[list];
   c.next_sending = kNone;
@@ -376,20 +376,23 @@ void ShardCore::UnlinkSending(Connection& c) {
 
 // A send in flight is looked at twice per timeout. A receiver that is merely slow
 // has taken some bytes since the last look; one that took none for half of the
-// timeout, the whole timeout after the send began, is gone.
+// timeout, the whole timeout after the send began, is gone. One whose kernel answers
+// that its buffer is full is not gone: it gets more time.
 void ShardCore::CheckSends(std::uint32_t& oldest) {
+  constexpr int kLooks = 2;
   while (oldest != kNone && at(oldest).send_check <= now_) {
     Connection& c = at(oldest);
-    const std::uint64_t acknowledged =
-        options_.bytes_acknowledged == nullptr
-            ? 0
-            : options_.bytes_acknowledged(options_.bytes_acknowledged_context, c.fd);
-    const bool stuck = c.checked && acknowledged == c.acknowledged;
+    const TcpProgress progress = options_.tcp_progress == nullptr
+                                     ? TcpProgress{}
+                                     : options_.tcp_progress(options_.tcp_progress_context, c.fd);
+    const bool idle = c.idle_looks > 0 && progress.acknowledged == c.acknowledged;
+    const int looks = idle ? c.idle_looks + 1 : 1;
     UnlinkSending(c);
     LinkSending(c);
-    c.checked = true;
-    c.acknowledged = acknowledged;
-    if (!stuck) continue;
+    c.idle_looks = static_cast<std::uint8_t>(looks);
+    c.acknowledged = progress.acknowledged;
+    const bool slow = progress.window_closed && !c.can_mesh;
+    if (looks < kLooks * (slow ? kClosedWindowTimeouts : 1)) continue;
     Close(c, CloseReason::kWriteTimeout);
   }
 }

@@ -9,6 +9,7 @@
 #include "core/io/ring.h"
 #include "relay/app/ports.h"
 #include "relay/app/shard_metrics.h"
+#include "relay/app/tcp_progress.h"
 #include "relay/queue/send_batch.h"
 #include "relay/queue/send_queue.h"
 
@@ -35,7 +36,8 @@ struct ShardLimits {
 struct ShardTimes {
   core::Duration keep_alive = core::Seconds(60);
   core::Duration keep_alive_jitter = core::Seconds(5);
-  // A client that takes no byte for this long while a send waits is closed.
+  // A client that takes no byte for this long while a send waits is closed; one that
+  // says that its window is closed has kClosedWindowTimeouts of it.
   core::Duration write_timeout = core::Seconds(2);
   core::Duration mesh_write_timeout = core::Seconds(30);
   // A link to another relay that is silent for this long has broken.
@@ -53,10 +55,10 @@ struct ShardOptions {
   PresenceListener* presence = nullptr;  // may be null; outlives the shard
   MeshListener* mesh = nullptr;          // may be null; outlives the shard
   KeyPlacement* placement = nullptr;     // may be null (one shard); outlives the shard
-  // Bytes that the peer of a socket has acknowledged; asked only when a send has
-  // been waiting for a while.
-  std::uint64_t (*bytes_acknowledged)(void* context, int fd) = nullptr;
-  void* bytes_acknowledged_context = nullptr;
+  // How far the peer of a socket has got; asked only when a send has been waiting
+  // for a while.
+  TcpProgress (*tcp_progress)(void* context, int fd) = nullptr;
+  void* tcp_progress_context = nullptr;
   // How far away the peer of a socket is; asked with every keep-alive. May be null.
   RttClass (*rtt)(int fd) = nullptr;
 };

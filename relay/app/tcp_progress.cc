@@ -13,15 +13,21 @@
 
 namespace ringscale::relay {
 
-std::uint64_t TcpBytesAcknowledged(void* /*context*/, int fd) {
+TcpProgress ReadTcpProgress(void* /*context*/, int fd) {
   tcp_info info{};
   socklen_t size = sizeof(info);
-  constexpr std::size_t kEnd = offsetof(tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked);
+  constexpr std::size_t kEnd =
+      offsetof(tcp_info, tcpi_notsent_bytes) + sizeof(info.tcpi_notsent_bytes);
+  constexpr std::size_t kWindowEnd = offsetof(tcp_info, tcpi_snd_wnd) + sizeof(info.tcpi_snd_wnd);
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
-    return errno == EOPNOTSUPP ? static_cast<std::uint64_t>(core::MonotonicNow().ns) : 0;
+    if (errno != EOPNOTSUPP) return {};
+    return {.acknowledged = static_cast<std::uint64_t>(core::MonotonicNow().ns)};
   }
-  if (size < kEnd) return 0;
-  return info.tcpi_bytes_acked;
+  if (size < kEnd) return {};
+  // A kernel that has thrown away what did not fit leaves it unacknowledged.
+  const bool full = info.tcpi_unacked == 0 || (size >= kWindowEnd && info.tcpi_snd_wnd == 0);
+  return {.acknowledged = info.tcpi_bytes_acked,
+          .window_closed = full && info.tcpi_notsent_bytes > 0};
 }
 
 RttClass TcpRtt(int fd) {

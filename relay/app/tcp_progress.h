@@ -7,11 +7,22 @@
 
 namespace ringscale::relay {
 
-// Bytes that the peer has acknowledged in all, 0 when the kernel does not say. Grows
-// with every call for a socket that is not TCP: its other end is in this process, which
-// looks after the client itself. Fits ShardOptions::bytes_acknowledged; `context` is not
-// used.
-std::uint64_t TcpBytesAcknowledged(void* context, int fd);
+struct TcpProgress {
+  // Bytes that the peer has acknowledged in all, 0 when the kernel does not say.
+  std::uint64_t acknowledged = 0;
+  // It answers, and has no room for what waits.
+  bool window_closed = false;
+};
+
+// How often a write timeout a client with a closed window may take: it is there, it
+// reads slowly. Its kernel tells of room in steps, a sixteenth of the receive buffer or
+// a segment (64 KiB on loopback), so the steps of 64 KiB/s are seconds apart.
+inline constexpr int kClosedWindowTimeouts = 5;
+
+// `acknowledged` grows with every call for a socket that is not TCP: its other end is in
+// this process, which looks after the client itself. Fits ShardOptions::tcp_progress;
+// `context` is not used.
+TcpProgress ReadTcpProgress(void* context, int fd);
 
 // Its smoothed round-trip time.
 RttClass TcpRtt(int fd);

@@ -32,22 +32,34 @@ INSTANTIATE_TEST_SUITE_P(Kernel, RelayServiceTest, testing::ValuesIn(KernelVaria
 
 // What the kernel says about a socket, and what it cannot.
 TEST(TcpProgressTest, KnowsTcpAndWhatIsNot) {
+  const auto acknowledged = [](int fd) { return ReadTcpProgress(nullptr, fd).acknowledged; };
   const auto [client, server] = TcpPair();
-  EXPECT_EQ(TcpBytesAcknowledged(nullptr, server.get()), 0u);
+  EXPECT_EQ(acknowledged(server.get()), 0u);
   ASSERT_EQ(send(server.get(), "hello", 5, MSG_NOSIGNAL), 5);
   char buffer[5];
   ASSERT_EQ(recv(client.get(), buffer, sizeof buffer, MSG_WAITALL), 5);
-  EXPECT_LE(TcpBytesAcknowledged(nullptr, server.get()), 5u);
+  EXPECT_LE(acknowledged(server.get()), 5u);
   EXPECT_LE(TcpRtt(server.get()), RttClass::kMore);
   std::array<int, 2> pair{};
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), 0);
   const core::Fd one(pair[0]);
   const core::Fd other(pair[1]);
   EXPECT_EQ(TcpRtt(one.get()), RttClass::kNotTcp);
-  const std::uint64_t before = TcpBytesAcknowledged(nullptr, one.get());
-  EXPECT_GT(TcpBytesAcknowledged(nullptr, one.get()), before) << "never taken for stuck";
+  const std::uint64_t before = acknowledged(one.get());
+  EXPECT_GT(acknowledged(one.get()), before) << "never taken for stuck";
   EXPECT_EQ(TcpRtt(-1), RttClass::kError);
-  EXPECT_EQ(TcpBytesAcknowledged(nullptr, -1), 0u);
+  EXPECT_EQ(acknowledged(-1), 0u);
+}
+
+TEST(TcpProgressTest, SaysWhenTheWindowIsClosed) {
+  const auto [client, server] = TcpPair();
+  EXPECT_FALSE(ReadTcpProgress(nullptr, server.get()).window_closed) << "nothing waits";
+  const std::vector<char> bytes(std::size_t{1} << 20);
+  while (send(server.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
+  }
+  // Its kernel acknowledges the last bytes that fit.
+  while (!ReadTcpProgress(nullptr, server.get()).window_closed) {
+  }
 }
 
 TEST_P(RelayServiceTest, PacketsOfAllSizesPassBothWays) {

@@ -38,11 +38,31 @@ TEST_P(RelaySlow, AReceiverThatTakesNothingIsClosedAfterTheWriteTimeout) {
   EXPECT_EQ(world_->Dropped(DropReason::kWriteError), 1u);
 }
 
+// It reads so slowly that its kernel has no news for seconds.
+TEST_P(RelaySlow, AReceiverWhoseWindowIsClosedHasFiveTimeouts) {
+  Start();
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  b.socket().window = 0;
+  b.socket().says_full = true;
+  SendPacket(a, b, Text("x"));
+  world_->Skip(core::Millis(9900));
+  EXPECT_FALSE(b.closed());
+  b.socket().window = 10;
+  world_->Run(core::Micros(1));
+  b.socket().window = 0;
+  world_->Skip(core::Millis(8900));
+  EXPECT_EQ(world_->Closed(CloseReason::kWriteTimeout), 0u) << "it took something meanwhile";
+  world_->Skip(core::Seconds(1));
+  EXPECT_EQ(world_->Closed(CloseReason::kWriteTimeout), 1u);
+}
+
 TEST_P(RelaySlow, AMeshPeerHasThirtySeconds) {
   Start();
   SimClient& a = Connect();
   SimClient& m = Mesh();
   m.socket().window = 0;
+  m.socket().says_full = true;
   SendPacket(a, m, Text("x"));
   world_->Skip(core::Seconds(29));
   EXPECT_FALSE(m.closed());

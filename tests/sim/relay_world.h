@@ -81,10 +81,12 @@ class RelayWorld final : public relay::PresenceListener, public relay::MeshListe
       shard.presence = this;
       shard.mesh = this;
       shard.placement = &placement_;
-      shard.bytes_acknowledged = [](void* context, int fd) {
-        return static_cast<RelayWorld*>(context)->net_.At(fd).acknowledged;
+      shard.tcp_progress = [](void* context, int fd) {
+        const SimSocket& socket = static_cast<RelayWorld*>(context)->net_.At(fd);
+        return relay::TcpProgress{.acknowledged = socket.acknowledged,
+                                  .window_closed = socket.says_full};
       };
-      shard.bytes_acknowledged_context = this;
+      shard.tcp_progress_context = this;
       shard.rtt = [](int fd) { return fd % 2 == 0 ? relay::RttClass::k20 : relay::RttClass::k150; };
       shards_.push_back(std::make_unique<Shard>(shard, std::move(ring), &links_, *inboxes_[i],
                                                 *metrics_[i], now_));

@@ -47,6 +47,7 @@ struct SimSocket {
   std::size_t window = 256 * 1024;
   bool server_closed = false;
   std::uint64_t acknowledged = 0;
+  bool says_full = false;  // it answers that it has no room, instead of not at all
 
   // --- the ring's operations ---
   struct SendOperation {

@@ -51,9 +51,11 @@ std::vector<Key> RelayKeys() {
       DurationKey("relay.tcp_user_timeout", RINGSCALE_MEMBER(relay.tcp_user_timeout),
                   core::Seconds(1), "a duration of at least \"1s\"",
                   "A client that acknowledges nothing for this long is gone."),
-      DurationKey("relay.tcp_write_timeout", RINGSCALE_MEMBER(relay.tcp_write_timeout),
-                  core::Duration{}, "a duration such as \"2s\", or \"0\"",
-                  "A client that takes nothing for this long is closed. \"0\": never."),
+      DurationKey(
+          "relay.tcp_write_timeout", RINGSCALE_MEMBER(relay.tcp_write_timeout), core::Duration{},
+          "a duration such as \"2s\", or \"0\"",
+          "A client that takes nothing for this long is closed; five times as long one that "
+          "says that its window is closed, as slow readers do. \"0\": never."),
       DurationKey("relay.drain", RINGSCALE_MEMBER(relay.drain), core::Duration{},
                   "a duration such as \"10s\", or \"0\"",
                   "Over how long SIGTERM and an upgrade spread the end of connections, so that\n"

@@ -120,12 +120,14 @@ bool DerpBridge::SendControl() {
   return true;
 }
 
-// While the shard waits for the client.
-void DerpBridge::Watch() {
+// While the shard waits for the client, which has taken nothing for `idle` timeouts.
+void DerpBridge::Watch(int idle) {
   if (write_timeout_.ns == 0) return;
-  acknowledged_ = relay::TcpBytesAcknowledged(nullptr, client_fd_);
-  watch_ = front_.loop_.After(write_timeout_, [this] {
-    if (relay::TcpBytesAcknowledged(nullptr, client_fd_) != acknowledged_) return Watch();
+  acknowledged_ = relay::ReadTcpProgress(nullptr, client_fd_).acknowledged;
+  watch_ = front_.loop_.After(write_timeout_, [this, idle] {
+    const relay::TcpProgress progress = relay::ReadTcpProgress(nullptr, client_fd_);
+    if (progress.acknowledged != acknowledged_) return Watch();
+    if (progress.window_closed && idle + 1 < relay::kClosedWindowTimeouts) return Watch(idle + 1);
     front_.stats_.bridge_stalled.Add();
     Close();
   });

@@ -70,7 +70,7 @@ class DerpBridge final : public core::engine::StreamHandler,
   void ToRelay(core::Bytes derp);
   void FromRelay(core::Bytes derp);
   [[nodiscard]] bool SendControl();
-  void Watch();
+  void Watch(int idle = 0);
   void End();
   void Leave();
 
