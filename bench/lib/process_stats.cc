@@ -85,6 +85,11 @@ std::optional<ProcessStats> ReadProcessStats(pid_t pid) {
   return stats;
 }
 
+std::uint64_t KernelSlabBytes() {
+  const auto meminfo = ReadFile("/proc/meminfo");
+  return meminfo ? StatusKib(*meminfo, "\nSlab:") * 1024 : 0;
+}
+
 std::optional<std::size_t> CountDescriptors(pid_t pid) {
   const std::string folder = "/proc/" + std::to_string(pid) + "/fd";
   DIR* entries = opendir(folder.c_str());

@@ -18,6 +18,8 @@ struct ProcessStats {
 };
 
 std::optional<ProcessStats> ReadProcessStats(pid_t pid);
+// What this machine's kernel keeps in its slabs, sockets above all; 0 when not known.
+std::uint64_t KernelSlabBytes();
 // How many descriptors it has open.
 std::optional<std::size_t> CountDescriptors(pid_t pid);
 // CPU seconds of this process.

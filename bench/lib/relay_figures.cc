@@ -211,20 +211,21 @@ void AddStorm(RelayReport& report, const std::string& relay, const StormResult& 
   const bool came_back = result.back > 0;
   const std::string mode = came_back ? "storm" : "idle";
   const auto add = [&](const std::string& phase, const LoginStorm::Outcome* logins, double cpu,
-                       const LatencyResult& latency, std::uint64_t rss, bool last) {
+                       const LatencyResult& latency, const StormResult::Memory& memory, bool last) {
     Row row(mode, relay, phase);
     row.Logins(logins, cpu).Latency(latency);
-    row.Set("server_rss_mb", rss == 0 ? -1 : static_cast<double>(rss) / 1e6);
+    row.Set("server_rss_mb", memory.server == 0 ? -1 : static_cast<double>(memory.server) / 1e6);
     row.Set("bytes_per_client", last ? result.bytes_per_client() : -1);
+    row.Set("kernel_bytes_per_client", last ? result.kernel_bytes_per_client() : -1);
     row.Count("clients_lost", last ? result.lost : 0, "LOST while idle");
     row.AddTo(report);
   };
-  add("before", nullptr, -1, result.before, result.rss_before, false);
+  add("before", nullptr, -1, result.before, result.before_all, false);
   add(fmt::format("{} log in", result.clients), &result.first, result.cpu_first,
-      result.during_first, result.rss_connected, !came_back);
+      result.during_first, result.connected, !came_back);
   if (came_back) {
     add("cut off, come back", &result.again, result.cpu_again, result.during_again,
-        result.rss_after, true);
+        result.came_back, true);
   }
   Chart& chart = report.ChartOf(mode, ChartKind::kOverTime, relay);
   Curve curve{.relay = relay, .what = {}, .points = {}};

@@ -54,6 +54,7 @@ constexpr FigureKind kFigures[] = {
     // Memory.
     {"server_rss_mb", "RSS", "MB", 1},
     {"bytes_per_client", "memory", "bytes/client", 0},
+    {"kernel_bytes_per_client", "kernel", "bytes/client", 0},
     {"clients_lost", "lost", "", 0},
     // TCP inside the tunnel.
     {"flows", "flows", "", 0},

@@ -18,9 +18,10 @@ double ServerCpu(const RelayTarget& target) {
   return stats ? stats->cpu_seconds : -1;
 }
 
-std::uint64_t ServerRss(const RelayTarget& target) {
+StormResult::Memory MemoryNow(const RelayTarget& target) {
   const auto stats = target.pid ? ReadProcessStats(*target.pid) : std::nullopt;
-  return stats ? stats->rss_bytes : 0;
+  if (!stats) return {};
+  return {.server = stats->rss_bytes, .kernel = KernelSlabBytes()};
 }
 
 double Since(double now, double before) {
@@ -88,7 +89,7 @@ core::Result<StormResult> MeasureStorm(const RelayTarget& target, const StormOpt
   SleepFor(core::Seconds(1));
   result.before = cut();
   // Only now: buffers that all clients share are in memory once they have been used.
-  result.rss_before = ServerRss(target);
+  result.before_all = MemoryNow(target);
   LoginStormOptions logins = options.logins;
   logins.keep = true;
 
@@ -102,7 +103,7 @@ core::Result<StormResult> MeasureStorm(const RelayTarget& target, const StormOpt
   result.cpu_first = Since(ServerCpu(target), cpu);
   progress("connected, settling");
   SleepFor(options.settle);
-  result.rss_connected = ServerRss(target);
+  result.connected = MemoryNow(target);
   result.lost = (*storm)->CountLost();
   cut();
   if (!options.drop) return result;
@@ -119,7 +120,7 @@ core::Result<StormResult> MeasureStorm(const RelayTarget& target, const StormOpt
   result.cpu_again = Since(ServerCpu(target), cpu);
   progress("back, settling");
   SleepFor(options.settle);
-  result.rss_after = ServerRss(target);
+  result.came_back = MemoryNow(target);
   result.lost += (*again)->CountLost();
   cut();
   return result;

@@ -58,18 +58,27 @@ struct StormResult {
   double first_began = 0;
   double dropped = 0;  // on the clock of the latency series
   double back = 0;
-  // Resident memory of the server; 0 when not known.
-  std::uint64_t rss_before = 0;
-  std::uint64_t rss_connected = 0;  // after `settle`
-  std::uint64_t rss_after = 0;      // all are back, after `settle`
-  double cpu_first = -1;            // server's CPU seconds for the logins
+  // 0 where it is not known.
+  struct Memory {
+    std::uint64_t server = 0;  // resident
+    // Of this machine: both ends of the connections when the relay is here, too.
+    std::uint64_t kernel = 0;
+  };
+  Memory before_all;
+  Memory connected;       // after `settle`
+  Memory came_back;       // after `settle`
+  double cpu_first = -1;  // server's CPU seconds for the logins
   double cpu_again = -1;
-  // Bytes of the server's memory a client, at the end; negative when not known.
-  [[nodiscard]] double bytes_per_client() const {
-    const std::uint64_t end = rss_after != 0 ? rss_after : rss_connected;
-    return rss_before == 0 || end == 0 || clients == 0
+  // Bytes a client, at the end; negative when not known.
+  [[nodiscard]] double bytes_per_client() const { return PerClient(&Memory::server); }
+  [[nodiscard]] double kernel_bytes_per_client() const { return PerClient(&Memory::kernel); }
+
+ private:
+  [[nodiscard]] double PerClient(std::uint64_t Memory::* kind) const {
+    const Memory& end = came_back.server != 0 ? came_back : connected;
+    return before_all.*kind == 0 || end.*kind == 0 || clients == 0
                ? -1
-               : (static_cast<double>(end) - static_cast<double>(rss_before)) /
+               : (static_cast<double>(end.*kind) - static_cast<double>(before_all.*kind)) /
                      static_cast<double>(clients);
   }
 };

@@ -55,8 +55,8 @@ StormResult Storm() {
   StormResult result;
   result.clients = 100;
   result.first = result.again = Logins(100);
-  result.rss_before = 1'000'000;
-  result.rss_connected = result.rss_after = 1'200'000;
+  result.before_all = {.server = 1'000'000, .kernel = 5'000'000};
+  result.connected = result.came_back = {.server = 1'200'000, .kernel = 5'500'000};
   result.before = result.during_first = result.during_again = Delays(0.1);
   result.series = Delays(0.1).series;
   result.first_began = 0.1;
@@ -124,6 +124,7 @@ TEST(RelayReport, FiguresFollowFromCounts) {
   EXPECT_DOUBLE_EQ(Of(report.records[2], "server_cpu_ms_per_login"), 2);
   EXPECT_EQ(report.records[3].phase, "before");
   EXPECT_DOUBLE_EQ(Of(report.records[5], "bytes_per_client"), 2000);
+  EXPECT_DOUBLE_EQ(Of(report.records[5], "kernel_bytes_per_client"), 5000);
   EXPECT_EQ(report.records[6].phase, "3 times the peak");
   EXPECT_NEAR(Of(report.records[6], "share_of_peak_percent"), 50, 1e-9);
   EXPECT_DOUBLE_EQ(Of(report.records[7], "delivered_mbit"), 100);
@@ -135,7 +136,7 @@ TEST(RelayReport, UnknownServerIsUnknownNotZero) {
   ThroughputResult result = Carried();
   result.server_cpu_seconds = -1;
   StormResult storm = Storm();
-  storm.rss_before = 0;
+  storm.before_all = {};
   RelayReport report;
   AddThroughput(report, "throughput", "one", result);
   AddConnect(report, "one", {}, {});
