@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "control/policy/engine.h"
+#include "core/base/sort_unique.h"
 #include "core/json/writer.h"
 
 namespace ringscale::control::policy {
@@ -246,9 +247,7 @@ void Engine::AddAppRules(const Rule& rule, const PolicyNode& node, const NodeCla
         }
       }
     }
-    std::ranges::sort(out);
-    const auto [first, last] = std::ranges::unique(out);
-    out.erase(first, last);
+    core::SortUnique(out);
     return out;
   };
   const Side& side = program_->sides()[rule.src];

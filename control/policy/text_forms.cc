@@ -311,6 +311,11 @@ std::string GoDurationText(core::Duration duration) {
   return out + fraction(ns % (60 * kSecond), kSecond) + "s";
 }
 
+std::string_view DomainOf(std::string_view email) {
+  const auto at = email.rfind('@');
+  return at == std::string_view::npos ? std::string_view() : email.substr(at + 1);
+}
+
 std::optional<std::string_view> LocalpartDomain(std::string_view user) {
   static constexpr std::string_view kIntro = "localpart:*@";
   if (!user.starts_with(kIntro) || user.size() == kIntro.size()) return std::nullopt;

@@ -40,6 +40,8 @@ using Read = std::expected<T, std::string>;
 [[nodiscard]] std::optional<core::Duration> ReadGoDuration(std::string_view text);
 [[nodiscard]] std::string GoDurationText(core::Duration duration);
 
+// Behind the @; empty where there is none.
+[[nodiscard]] std::string_view DomainOf(std::string_view email);
 // "localpart:*@example.com": the domain; nullopt for any other user name.
 [[nodiscard]] std::optional<std::string_view> LocalpartDomain(std::string_view user);
 

@@ -1,8 +1,8 @@
 #include "control/state/hostinfo.h"
 
-#include <algorithm>
 #include <array>
 
+#include "core/base/sort_unique.h"
 #include "core/json/reader.h"
 #include "core/json/writer.h"
 
@@ -17,13 +17,6 @@ std::string Text(Value value) {
   return std::string(value.AsString().value_or(""));
 }
 
-template <class Item>
-void SortUnique(std::vector<Item>& items) {
-  std::ranges::sort(items);
-  const auto [first, last] = std::ranges::unique(items);
-  items.erase(first, last);
-}
-
 std::vector<std::string> Texts(Value value) {
   std::vector<std::string> texts;
   if (!value.is_array()) return texts;
@@ -31,7 +24,7 @@ std::vector<std::string> Texts(Value value) {
     if (const auto text = item.AsString()) texts.emplace_back(*text);
     return true;
   });
-  SortUnique(texts);
+  core::SortUnique(texts);
   return texts;
 }
 
@@ -40,7 +33,7 @@ std::vector<core::IpPrefix> Prefixes(Value value) {
   for (const auto& text : Texts(value)) {
     if (const auto prefix = core::IpPrefix::Parse(text)) prefixes.push_back(prefix->Masked());
   }
-  SortUnique(prefixes);
+  core::SortUnique(prefixes);
   return prefixes;
 }
 

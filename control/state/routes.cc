@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/base/sort_unique.h"
+
 namespace ringscale::control {
 namespace {
 
@@ -28,9 +30,7 @@ std::vector<core::IpPrefix> NormalizeApproval(std::vector<core::IpPrefix> routes
   if (std::ranges::any_of(routes, IsExitRoute)) {
     for (const char* text : {"0.0.0.0/0", "::/0"}) routes.push_back(*core::IpPrefix::Parse(text));
   }
-  std::ranges::sort(routes);
-  const auto [first, last] = std::ranges::unique(routes);
-  routes.erase(first, last);
+  core::SortUnique(routes);
   return routes;
 }
 

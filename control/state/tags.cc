@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/base/sort_unique.h"
+
 namespace ringscale::control {
 namespace {
 
@@ -37,9 +39,7 @@ core::Result<std::vector<std::string>> NormalizeTags(std::vector<std::string> ta
                         "tag " + quoted + " must be 'tag:', a letter, then letters, digits, '-'");
     }
   }
-  std::ranges::sort(tags);
-  const auto [first, last] = std::ranges::unique(tags);
-  tags.erase(first, last);
+  core::SortUnique(tags);
   return tags;
 }
 
