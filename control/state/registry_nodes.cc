@@ -1,4 +1,7 @@
 // What operators do to nodes.
+#include <type_traits>
+#include <utility>
+
 #include "control/state/registry.h"
 #include "control/state/routes.h"
 #include "control/state/tags.h"
@@ -10,23 +13,37 @@ std::unexpected<core::Error> NodeNotFound() {
   return core::Fail(core::ErrorCode::kNotFound, "node not found");
 }
 
-}  // namespace
-
-void Registry::EditNode(NodeId id, Edit edit, Completion<> done) {
-  const Node* node = FindNode(id);
+// Queues a change of a node; `prepare` gets the node as it is when its turn comes.
+template <class Prepare>
+void SubmitFor(const Registry& registry, ChangeQueue& queue, NodeId id, Prepare prepare,
+               Completion<> done) {
+  const Node* node = registry.FindNode(id);
   if (node == nullptr) {
     done(NodeNotFound());
     return;
   }
-  queue_.Submit(
+  using Prepared = std::invoke_result_t<Prepare&, const Node&, storage::WriteBatch&>;
+  queue.Submit(
       {.machine = node->row.machine_key},
-      [this, id,
-       edit = std::move(edit)](storage::WriteBatch& batch) mutable -> core::Result<Prepared> {
-        const Node* current = FindNode(id);
+      [&registry, id,
+       prepare = std::move(prepare)](storage::WriteBatch& batch) mutable -> Prepared {
+        const Node* current = registry.FindNode(id);
         if (current == nullptr) return NodeNotFound();
-        Draft draft{.row = current->row};
-        if (auto ok = edit(*current, draft.row); !ok) return core::Forward(ok);
-        return PrepareUpdate(*current, std::move(draft), batch);
+        return prepare(*current, batch);
+      },
+      std::move(done));
+}
+
+}  // namespace
+
+void Registry::EditNode(NodeId id, Edit edit, Completion<> done) {
+  SubmitFor(
+      *this, queue_, id,
+      [this, edit = std::move(edit)](const Node& node,
+                                     storage::WriteBatch& batch) mutable -> core::Result<Prepared> {
+        Draft draft{.row = node.row};
+        if (auto ok = edit(node, draft.row); !ok) return core::Forward(ok);
+        return PrepareUpdate(node, std::move(draft), batch);
       },
       std::move(done));
 }
@@ -120,35 +137,22 @@ void Registry::ApproveRoutes(NodeId id, std::vector<core::IpPrefix> routes, Comp
 }
 
 void Registry::DeleteNode(NodeId id, Completion<> done) {
-  const Node* node = FindNode(id);
-  if (node == nullptr) {
-    done(NodeNotFound());
-    return;
-  }
-  queue_.Submit(
-      {.machine = node->row.machine_key},
-      [this, id](storage::WriteBatch& batch) -> core::Result<Prepared> {
-        if (FindNode(id) == nullptr) return NodeNotFound();
-        return PrepareRemoval(id, batch);
+  SubmitFor(
+      *this, queue_, id,
+      [this](const Node& node, storage::WriteBatch& batch) -> core::Result<Prepared> {
+        return PrepareRemoval(node.row.id, batch);
       },
       std::move(done));
 }
 
 void Registry::LogoutNode(NodeId id, Completion<> done) {
-  const Node* node = FindNode(id);
-  if (node == nullptr) {
-    done(NodeNotFound());
-    return;
-  }
-  queue_.Submit(
-      {.machine = node->row.machine_key},
-      [this, id](storage::WriteBatch& batch) -> core::Result<Prepared> {
-        const Node* current = FindNode(id);
-        if (current == nullptr) return NodeNotFound();
-        if (current->row.ephemeral) return PrepareRemoval(id, batch);
-        Draft draft{.row = current->row};
-        if (!current->expired(loop_.Wall())) draft.row.expiry = loop_.Wall();
-        return PrepareUpdate(*current, std::move(draft), batch);
+  SubmitFor(
+      *this, queue_, id,
+      [this](const Node& node, storage::WriteBatch& batch) -> core::Result<Prepared> {
+        if (node.row.ephemeral) return PrepareRemoval(node.row.id, batch);
+        Draft draft{.row = node.row};
+        if (!node.expired(loop_.Wall())) draft.row.expiry = loop_.Wall();
+        return PrepareUpdate(node, std::move(draft), batch);
       },
       std::move(done));
 }
