@@ -1,5 +1,5 @@
 // What lies behind H2Server: the nghttp2 session, its callbacks and streams.
-// Private to h2_server.cc and h2_session.cc.
+// Private to h2_server.cc and h2_session*.cc.
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -13,6 +13,9 @@
 #include "core/http/h2_server.h"
 
 namespace ringscale::core::http {
+
+// What nghttp2 says went wrong.
+Error EngineError(ssize_t code);
 
 class H2Server::Session {
  public:
