@@ -6,8 +6,6 @@
 #include <vector>
 
 #include "core/engine/loop_thread.h"
-#include "core/json/writer.h"
-#include "core/net/listener.h"
 #include "core/net/trusted_proxies.h"
 #include "core/obs/log.h"
 #include "core/obs/metrics.h"
@@ -18,6 +16,7 @@
 #include "tools/relayd/bootstrap_dns.h"
 #include "tools/relayd/client_check.h"
 #include "tools/relayd/derp_metrics.h"
+#include "tools/relayd/map_node.h"
 #include "tools/relayd/mesh_dialer.h"
 #include "tools/relayd/relay_status.h"
 #include "tools/relayd/relay_web.h"
@@ -25,7 +24,6 @@
 #include "tools/serverd/admin_socket.h"
 #include "tools/serverd/certificate_keeper.h"
 #include "tools/serverd/front_pool.h"
-#include "tools/serverd/join_url.h"
 #include "tools/serverd/process_events.h"
 #include "tools/serverd/run_on.h"
 #include "tools/serverd/settings.h"
@@ -75,7 +73,9 @@ class RelayNode::Impl {
     events_.Wait([this] { Reload(); });
     Stop();
   }
-  [[nodiscard]] std::string MapNode() const;
+  [[nodiscard]] std::string MapNode() const {
+    return MapNodeOf(config_, sockets_, certificate_->pin());
+  }
 
  private:
   core::Result<> OpenData(bool successor);
@@ -439,33 +439,6 @@ void RelayNode::Impl::Stop() {
   events_.End();
   if (started_) LogInfo("relay", "stopped");
   core::FlushLog();
-}
-
-std::string RelayNode::Impl::MapNode() const {
-  const auto address = core::net::ParseListenAddress(config_.listen.front());
-  const std::uint16_t port = address ? address->address.port : std::uint16_t{443};
-  std::string host = config_.derp.host;
-  if (host.empty()) {
-    const auto own = serverd::MachineAddresses();
-    host = own.empty() ? "127.0.0.1" : own.front().text();
-  }
-  std::string text;
-  core::json::Writer json(text);
-  json.BeginObject().Field("Name", "900a").Field("RegionID", 900).Field("HostName", host);
-  if (const std::string pin = certificate_->pin(); !pin.empty()) json.Field("CertName", pin);
-  if (const auto ip = core::IpAddress::Parse(host)) {
-    json.Field(ip->is_v4() ? "IPv4" : "IPv6", host);
-  }
-  if (port != 443) json.Field("DERPPort", port);
-  if (sockets_.stun.empty()) {
-    json.Field("STUNPort", -1);
-  } else {
-    const auto stun = core::net::ParseListenAddress(sockets_.stun.front().address);
-    if (stun && stun->address.port != 3478) json.Field("STUNPort", stun->address.port);
-  }
-  if (sockets_.http) json.Field("CanPort80", true);
-  json.EndObject();
-  return text;
 }
 
 RelayNode::RelayNode(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
