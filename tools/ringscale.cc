@@ -20,6 +20,7 @@
 #include "tools/ctl/commands.h"
 #include "tools/relayd/relay_node.h"
 #include "tools/relayd/settings.h"
+#include "tools/serverd/check_config.h"
 #include "tools/serverd/config.h"
 #include "tools/serverd/server.h"
 #include "tools/serverd/typed_command.h"

@@ -8,8 +8,8 @@
 
 #include "tests/support/temp_folder.h"
 #include "tests/tools/local_server.h"
+#include "tools/serverd/check_config.h"
 #include "tools/serverd/config/load.h"
-#include "tools/serverd/server.h"
 
 namespace ringscale::serverd {
 namespace {

@@ -53,7 +53,4 @@ class Server {
   std::unique_ptr<Impl> impl_;
 };
 
-// `ringscale configtest`: all of Start that can fail, without serving.
-core::Result<> CheckConfig(const Config& config);
-
 }  // namespace ringscale::serverd
