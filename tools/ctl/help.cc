@@ -161,7 +161,19 @@ std::string Roff(std::string_view text) {
   return out;
 }
 
-std::string RoffParagraphs(std::string_view text) {
+// How a kind of page begins and ends lines that are kept as they are (those that begin
+// with a space), and how it writes any line.
+struct Markup {
+  std::string_view keep;
+  std::string_view fill;
+  std::string (*line)(std::string_view line);
+};
+constexpr Markup kRoff{".nf\n", ".fi\n",
+                       [](std::string_view line) { return line.empty() ? ".PP" : Roff(line); }};
+constexpr Markup kMarkdown{"```\n", "```\n",
+                           [](std::string_view line) { return std::string(line); }};
+
+std::string Paragraphs(const Markup& markup, std::string_view text) {
   std::string out;
   bool literal = false;
   while (!text.empty()) {
@@ -169,11 +181,11 @@ std::string RoffParagraphs(std::string_view text) {
     const std::string_view line = text.substr(0, end);
     text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
     const bool kept = !line.empty() && line.front() == ' ';
-    if (kept != literal) out += kept ? ".nf\n" : ".fi\n";
+    if (kept != literal) out += kept ? markup.keep : markup.fill;
     literal = kept;
-    out += line.empty() ? ".PP\n" : Roff(line) + "\n";
+    out += markup.line(line) + "\n";
   }
-  if (literal) out += ".fi\n";
+  if (literal) out += markup.fill;
   return out;
 }
 
@@ -186,23 +198,6 @@ void AppendMarkdownOptions(std::string& out, const Tree& tree, const CLI::App& a
       out += "- `" + name + "`: " + Description(tree, app, *option) + "\n";
     }
   }
-}
-
-// Lines kept as they are become a code block.
-std::string MarkdownParagraphs(std::string_view text) {
-  std::string out;
-  bool literal = false;
-  while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    const std::string_view line = text.substr(0, end);
-    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
-    const bool kept = !line.empty() && line.front() == ' ';
-    if (kept != literal) out += "```\n";
-    literal = kept;
-    out += std::string(line) + "\n";
-  }
-  if (literal) out += "```\n";
-  return out;
 }
 
 }  // namespace
@@ -267,7 +262,7 @@ std::string MarkdownReference(const Tree& tree, const CLI::App& root) {
   std::string out =
       "# Command line reference\n\n"
       "<!-- Made from the program's own help texts; tests hold this file to them. -->\n\n";
-  out += MarkdownParagraphs(tree.text(root).details);
+  out += Paragraphs(kMarkdown, tree.text(root).details);
   out += "\nOptions of every command:\n\n";
   AppendMarkdownOptions(out, tree, root);
   out += "- `-h, --help`: Print the command's page.\n";
@@ -287,7 +282,7 @@ std::string MarkdownReference(const Tree& tree, const CLI::App& root) {
     out += summary + ".";
     if (!text.aliases.empty()) out += " Aliases: `" + Join(text.aliases) + "`.";
     out += "\n";
-    if (!text.details.empty()) out += "\n" + MarkdownParagraphs(text.details);
+    if (!text.details.empty()) out += "\n" + Paragraphs(kMarkdown, text.details);
     const Options options = OptionsOf(*command);
     if (!(options.positional.empty() && options.flags.empty())) {
       out += "\n";
@@ -310,7 +305,7 @@ std::string ManualPage(const Tree& tree, const CLI::App& root) {
   const CommandText& head = tree.text(root);
   std::string out = ".TH RINGSCALE 1\n.SH NAME\nringscale \\- " + Roff(head.summary) + "\n";
   out += ".SH SYNOPSIS\n.B ringscale\n.I COMMAND\n[\\fIOPTIONS\\fR]\n.SH DESCRIPTION\n";
-  out += RoffParagraphs(head.details);
+  out += Paragraphs(kRoff, head.details);
   const auto options = [&](const CLI::App& app) {
     const Options found = OptionsOf(app);
     for (const auto* list : {&found.positional, &found.flags}) {
@@ -331,7 +326,7 @@ std::string ManualPage(const Tree& tree, const CLI::App& root) {
     if (!tree.Listed(*command).empty()) continue;
     out += ".SS " + Roff(Synopsis(tree, *command)) + "\n" + Roff(text.summary) + ".\n";
     if (!text.aliases.empty()) out += "Aliases: " + Roff(Join(text.aliases)) + ".\n";
-    if (!text.details.empty()) out += ".PP\n" + RoffParagraphs(text.details);
+    if (!text.details.empty()) out += ".PP\n" + Paragraphs(kRoff, text.details);
     options(*command);
     for (const auto& [line, what] : text.examples) {
       out += ".PP\n" + Roff(what) + "\n.RS\n.B " + Roff("ringscale " + line) + "\n.RE\n";

@@ -5,6 +5,7 @@
 
 #include "tools/ctl/duration.h"
 #include "tools/ctl/tree.h"
+#include "tools/ctl/user_flag.h"
 
 namespace ringscale::ctl {
 namespace {
@@ -12,14 +13,6 @@ namespace {
 using core::ErrorCode;
 using core::Fail;
 using core::Result;
-
-// Given before or after the sub-command, as -u or, long ago, -n.
-using UserFlag = std::shared_ptr<std::string>;
-
-void AddUserFlag(CLI::App& command, const UserFlag& user, const std::string& description) {
-  command.add_option("-u,--user", *user, description)->type_name("USER");
-  command.add_option("-n,--namespace", *user, "Old name of --user.")->type_name("USER")->group("");
-}
 
 std::string Owner(const Value& key) {
   std::string owner;

@@ -7,6 +7,7 @@
 
 #include "core/base/base64.h"
 #include "core/base/hex.h"
+#include "tools/ctl/user_flag.h"
 
 namespace ringscale::ctl {
 namespace {
@@ -14,14 +15,6 @@ namespace {
 using core::ErrorCode;
 using core::Fail;
 using core::Result;
-
-// Given before or after the sub-command, as -u or, long ago, -n.
-using UserFlag = std::shared_ptr<std::string>;
-
-CLI::Option* AddUserFlag(CLI::App& command, const UserFlag& user, const std::string& description) {
-  command.add_option("-n,--namespace", *user, "Old name of --user.")->type_name("USER")->group("");
-  return command.add_option("-u,--user", *user, description)->type_name("USER");
-}
 
 bool Expired(const Value& node, core::WallTime now) {
   const auto expiry = core::ParseRfc3339(node["expiry"].text());
