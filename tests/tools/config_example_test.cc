@@ -9,22 +9,13 @@
 #include <sstream>
 #include <string>
 
+#include "tests/tools/config_support.h"
 #include "tests/tools/config_values.h"
 #include "tools/serverd/config.h"
 #include "tools/serverd/config/keys.h"
 
 namespace ringscale::serverd {
 namespace {
-
-Config Parse(std::string_view text) {
-  auto config = ParseConfig(text, "test.toml");
-  EXPECT_TRUE(config) << config.error().message;
-  return config ? *config : Config{};
-}
-
-bool Contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
 
 // The example with every key as a setting instead of a comment.
 std::string Uncommented(const std::string& example) {
@@ -82,7 +73,7 @@ TEST(ConfigKeys, EveryKeyReachesTheConfig) {
     const std::string_view text = OtherValue(key);
     // Through the file's parser, without the checks between keys.
     const auto parsed = ParseConfig(std::string(key.path) + " = " + std::string(text), "x");
-    const bool refused_alone = !parsed && !Contains(parsed.error().message, "expected");
+    const bool refused_alone = !parsed && !parsed.error().message.contains("expected");
     EXPECT_TRUE(parsed || refused_alone) << key.path << ": " << parsed.error().message;
     if (parsed) {
       Config changed = *parsed;

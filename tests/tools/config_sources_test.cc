@@ -10,10 +10,6 @@
 namespace ringscale::serverd {
 namespace {
 
-bool Contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
-
 class ConfigSources : public testing::Test {
  protected:
   ConfigSources() {
@@ -59,10 +55,10 @@ TEST_F(ConfigSources, ANamedFileMustBeReadable) {
   EXPECT_EQ(LoadError(),
             "reading the configuration " + dir_ + "/missing.toml: No such file or directory");
   overrides_.config_path = dir_;
-  EXPECT_TRUE(Contains(LoadError(), "Is a directory")) << LoadError();
+  EXPECT_TRUE(LoadError().contains("Is a directory")) << LoadError();
   Write("large.toml", std::string(2 << 20, '#'));
   overrides_.config_path = dir_ + "/large.toml";
-  EXPECT_TRUE(Contains(LoadError(), "too large"));
+  EXPECT_TRUE(LoadError().contains("too large"));
 }
 
 TEST_F(ConfigSources, EnvironmentOverridesTheFileAndFlagsBoth) {
@@ -111,11 +107,11 @@ TEST_F(ConfigSources, ErrorsNameTheVariableOrTheFlag) {
             "$RINGSCALE_DNS_MAGIC_DNS: dns.magic_dns: expected true or false, found \"perhaps\"");
   surroundings_.environment.erase("RINGSCALE_DNS_MAGIC_DNS");
   surroundings_.environment["RINGSCALE_DNS_EXTRA_RECORDS"] = "[{\nx = 1";
-  EXPECT_TRUE(Contains(LoadError(), "$RINGSCALE_DNS_EXTRA_RECORDS"));
+  EXPECT_TRUE(LoadError().contains("$RINGSCALE_DNS_EXTRA_RECORDS"));
   surroundings_.environment.erase("RINGSCALE_DNS_EXTRA_RECORDS");
   overrides_.server_url = "https://a.tailnet.internal";
   overrides_.log_level = "loud";
-  EXPECT_TRUE(Contains(LoadError(), "--log-level: log.level: expected")) << LoadError();
+  EXPECT_TRUE(LoadError().contains("--log-level: log.level: expected")) << LoadError();
 }
 
 TEST_F(ConfigSources, MistypedVariablesAreWarnedOf) {
@@ -123,7 +119,7 @@ TEST_F(ConfigSources, MistypedVariablesAreWarnedOf) {
   surroundings_.environment["RINGSCALE_SERVICE_HOST"] = "10.0.0.1";  // as Kubernetes sets it
   const Config config = Load();
   ASSERT_EQ(config.source_warnings.size(), 1U);
-  EXPECT_TRUE(Contains(config.source_warnings[0], "did you mean RINGSCALE_SERVER_URL?"));
+  EXPECT_TRUE(config.source_warnings[0].contains("did you mean RINGSCALE_SERVER_URL?"));
 }
 
 TEST_F(ConfigSources, DataDirectoryDependsOnTheUser) {

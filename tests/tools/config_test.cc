@@ -5,30 +5,21 @@
 
 #include <algorithm>
 
+#include "tests/tools/config_support.h"
 #include "tools/serverd/config/checks.h"
 #include "tools/serverd/config/value.h"
 
 namespace ringscale::serverd {
 namespace {
 
-Config Parse(std::string_view text) {
-  auto config = ParseConfig(text, "test.toml");
-  EXPECT_TRUE(config) << config.error().message;
-  return config ? *config : Config{};
-}
-
 std::string ErrorOf(std::string_view text) {
   const auto config = ParseConfig(text, "test.toml");
   return config ? "no error" : config.error().message;
 }
 
-bool Contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
-
 bool Warns(const Config& config, std::string_view part) {
   return std::ranges::any_of(config.Warnings(),
-                             [&](const std::string& warning) { return Contains(warning, part); });
+                             [&](const std::string& warning) { return warning.contains(part); });
 }
 
 TEST(Config, NothingGivenIsTheDefault) {
@@ -130,15 +121,15 @@ TEST(Config, ErrorsNameFileLineKeyAndWhatWasExpected) {
             "test.toml:1: listen: expected \"auto\" or a list of \"ADDRESS:PORT\", such as "
             "\":8080\" or \"192.0.2.1:443\", found 8080");
   EXPECT_EQ(ErrorOf("dns = 3"), "test.toml:1: dns: expected a section, found 3");
-  EXPECT_TRUE(Contains(ErrorOf("a = 1\nb = \n"), "test.toml:2: ")) << ErrorOf("a = 1\nb = \n");
-  EXPECT_TRUE(Contains(ErrorOf("data_dir = 1979-05-27"), "found a date or time"));
+  EXPECT_TRUE(ErrorOf("a = 1\nb = \n").contains("test.toml:2: ")) << ErrorOf("a = 1\nb = \n");
+  EXPECT_TRUE(ErrorOf("data_dir = 1979-05-27").contains("found a date or time"));
 }
 
 // Such letters at such places are undefined behaviour in toml++ itself.
 TEST(Config, LettersOfAnyScriptMayStandAnywhere) {
   for (const char* text : {"\xcc\xaa", "data_dir = \xd0\x96", "data_dir = \"/x\" \xc2\xa7",
                            "\xd0\x96 = 1", "\xff\xfe"}) {
-    EXPECT_TRUE(Contains(ErrorOf(text), "test.toml:1: ")) << ErrorOf(text);
+    EXPECT_TRUE(ErrorOf(text).contains("test.toml:1: ")) << ErrorOf(text);
   }
   EXPECT_EQ(Parse("data_dir = \"\"\"\\\n\xc2\xa7\"\"\"").data_dir, "\xc2\xa7");
   EXPECT_EQ(Parse("data_dir = \"/\xd0\x96\" # \xd0\x96").data_dir, "/\xd0\x96");
@@ -147,7 +138,7 @@ TEST(Config, LettersOfAnyScriptMayStandAnywhere) {
 TEST(Config, UnfinishedLinesAreErrors) {
   for (const char* text : {"[", "[\n", "[]", "[ \n\nx = 1", "[dns.", "[dns.\n", "[[", "x", "x =",
                            "x = [", "x = {", "x = \"", "x = \"\"\"", "x.", "x. = 1", "= 1"}) {
-    EXPECT_TRUE(Contains(ErrorOf(text), "test.toml:")) << text;
+    EXPECT_TRUE(ErrorOf(text).contains("test.toml:")) << text;
   }
 }
 
@@ -155,10 +146,10 @@ TEST(Config, DeepNestingIsAnError) {
   std::string keys;
   for (int i = 0; i < 100'000; ++i) keys += "a.";
   EXPECT_EQ(ErrorOf("\n" + keys + "x = 1"), "test.toml:2: the line is longer than 16KiB");
-  EXPECT_TRUE(Contains(ErrorOf(keys.substr(0, 16'000) + "x = 1"), "unknown"));
-  EXPECT_TRUE(Contains(ErrorOf("x = " + std::string(5000, '[')), "test.toml:1: "));
-  EXPECT_TRUE(Contains(ErrorOf("x = " + std::string(5000, '[') + "\n" + std::string(5000, ']')),
-                       "test.toml:"));
+  EXPECT_TRUE(ErrorOf(keys.substr(0, 16'000) + "x = 1").contains("unknown"));
+  EXPECT_TRUE(ErrorOf("x = " + std::string(5000, '[')).contains("test.toml:1: "));
+  EXPECT_TRUE(ErrorOf("x = " + std::string(5000, '[') + "\n" + std::string(5000, ']'))
+                  .contains("test.toml:"));
 }
 
 TEST(Config, EveryProblemIsListedInOrder) {
@@ -177,10 +168,10 @@ TEST(Config, UnknownKeysAreRefusedWithAdvice) {
             "test.toml:1: unknown key base_domain; did you mean dns.base_domain?");
   EXPECT_EQ(ErrorOf("listen_addr = \"x\""),
             "test.toml:1: unknown key listen_addr; here it is listen");
-  EXPECT_TRUE(Contains(ErrorOf("[derp.server]\nenabled = true"), "unknown section derp.server"));
-  EXPECT_TRUE(Contains(ErrorOf("[noise]\nprivate_key_path = \"x\""), "are in data_dir"));
+  EXPECT_TRUE(ErrorOf("[derp.server]\nenabled = true").contains("unknown section derp.server"));
+  EXPECT_TRUE(ErrorOf("[noise]\nprivate_key_path = \"x\"").contains("are in data_dir"));
   EXPECT_EQ(ErrorOf("zzzzzzzzzz = 1"), "test.toml:1: unknown key zzzzzzzzzz");
-  EXPECT_TRUE(Contains(ErrorOf("\"dns.magic_dns\" = true"), "unknown key \"dns.magic_dns\""));
+  EXPECT_TRUE(ErrorOf("\"dns.magic_dns\" = true").contains("unknown key \"dns.magic_dns\""));
 }
 
 TEST(Config, BadValuesAreRefused) {
@@ -247,7 +238,7 @@ TEST(Config, BadValuesAreRefused) {
            "store.max_size = \"1MiB\"",
            "store.max_size = \"1GB\"",
        }) {
-    EXPECT_TRUE(Contains(ErrorOf(bad), "expected")) << bad << ": " << ErrorOf(bad);
+    EXPECT_TRUE(ErrorOf(bad).contains("expected")) << bad << ": " << ErrorOf(bad);
   }
 }
 
@@ -256,28 +247,27 @@ TEST(Config, KeysThatDoNotFitTogetherAreRefused) {
             "test.toml:1: server_url: server_url's host net.tailnet.internal is within "
             "dns.base_domain tailnet.internal: clients would look it up in the tailnet that they "
             "need it to join; expected another base_domain");
-  EXPECT_TRUE(Contains(
-      ErrorOf("server_url = \"https://EXAMPLE.com\"\n[dns]\nbase_domain = \"example.com.\""),
-      "test.toml:3: dns.base_domain"));
+  EXPECT_TRUE(ErrorOf("server_url = \"https://EXAMPLE.com\"\n[dns]\nbase_domain = \"example.com.\"")
+                  .contains("test.toml:3: dns.base_domain"));
   // Below the server's name, and beside it, is fine.
   Parse("server_url = \"https://example.com\"\ndns.base_domain = \"net.example.com\"");
   Parse("server_url = \"https://notexample.com\"\ndns.base_domain = \"example.com\"");
 
-  EXPECT_TRUE(Contains(ErrorOf("tls.cert = \"x\""), "give both or neither"));
-  EXPECT_TRUE(Contains(ErrorOf("tls.key = \"x\""), "give both or neither"));
+  EXPECT_TRUE(ErrorOf("tls.cert = \"x\"").contains("give both or neither"));
+  EXPECT_TRUE(ErrorOf("tls.key = \"x\"").contains("give both or neither"));
   EXPECT_TRUE(
-      Contains(ErrorOf("tls = { cert = \"c\", key = \"k\", self_signed = true }"), "not both"));
-  EXPECT_TRUE(Contains(ErrorOf("prefixes = { v4 = \"\", v6 = \"\" }"), "nodes need addresses"));
-  EXPECT_TRUE(Contains(ErrorOf("unix_socket.group = \"x\""), "no effect"));
-  EXPECT_TRUE(Contains(ErrorOf("data_dir = \"/" + std::string(100, 'x') + "\""), "107 bytes"));
-  EXPECT_TRUE(Contains(ErrorOf("unix_socket.path = \"/" + std::string(107, 'x') + "\""),
-                       "at most 107 bytes"));
-  EXPECT_TRUE(Contains(ErrorOf("dns.override_local_dns = true"), "dns.nameservers.global"));
+      ErrorOf("tls = { cert = \"c\", key = \"k\", self_signed = true }").contains("not both"));
+  EXPECT_TRUE(ErrorOf("prefixes = { v4 = \"\", v6 = \"\" }").contains("nodes need addresses"));
+  EXPECT_TRUE(ErrorOf("unix_socket.group = \"x\"").contains("no effect"));
+  EXPECT_TRUE(ErrorOf("data_dir = \"/" + std::string(100, 'x') + "\"").contains("107 bytes"));
+  EXPECT_TRUE(ErrorOf("unix_socket.path = \"/" + std::string(107, 'x') + "\"")
+                  .contains("at most 107 bytes"));
+  EXPECT_TRUE(ErrorOf("dns.override_local_dns = true").contains("dns.nameservers.global"));
   EXPECT_EQ(ErrorOf("dns.base_domain = \"\""),
             "test.toml:1: dns.base_domain: expected a domain name with magic_dns = true");
   Parse("dns.base_domain = \"\"\ndns.magic_dns = false");
-  EXPECT_TRUE(Contains(ErrorOf("\nlimits.pending_registrations = 3"),
-                       "test.toml:2: limits.pending_registrations: expected"));
+  EXPECT_TRUE(ErrorOf("\nlimits.pending_registrations = 3")
+                  .contains("test.toml:2: limits.pending_registrations: expected"));
 }
 
 TEST(Config, WarnsOfWhatWillSurprise) {
@@ -308,9 +298,9 @@ TEST(Config, WarnsOfWhatWillSurprise) {
 TEST(Config, OneWarningOfAPublicHttpNameWithout443) {
   const Config config = Parse("server_url = \"http://net.example.com:8080\"");
   ASSERT_EQ(config.Warnings().size(), 1U);
-  EXPECT_TRUE(Contains(config.Warnings()[0], "that works if this server can listen on port 443"));
+  EXPECT_TRUE(config.Warnings()[0].contains("that works if this server can listen on port 443"));
   ASSERT_EQ(config.Warnings(false).size(), 1U);
-  EXPECT_TRUE(Contains(config.Warnings(false)[0], "this server cannot listen on port 443"));
+  EXPECT_TRUE(config.Warnings(false)[0].contains("this server cannot listen on port 443"));
   EXPECT_TRUE(config.Warnings(true).empty());
 }
 
