@@ -42,19 +42,33 @@ AeadPool PoolOf(const benchmark::State& state) {
 }
 
 // Arguments: engine, suite, size, connections that take turns.
+class Connections {
+ public:
+  explicit Connections(const benchmark::State& state) {
+    const auto suite = static_cast<Suite>(state.range(1));
+    for (int i = 0; i < state.range(3); ++i) keys_.push_back(MakeKeys(suite));
+  }
+  RecordKeys& first() { return *keys_[0]; }
+  RecordKeys& Next() {
+    RecordKeys& keys = *keys_[turn_];
+    turn_ = turn_ + 1 == keys_.size() ? 0 : turn_ + 1;
+    return keys;
+  }
+
+ private:
+  std::vector<std::unique_ptr<RecordKeys>> keys_;
+  std::size_t turn_ = 0;
+};
+
 void SealRecord(benchmark::State& state) {
   AeadPool pool = PoolOf(state);
-  const auto suite = static_cast<Suite>(state.range(1));
   const auto size = static_cast<std::size_t>(state.range(2));
-  std::vector<std::unique_ptr<RecordKeys>> connections;
-  for (int i = 0; i < state.range(3); ++i) connections.push_back(MakeKeys(suite));
+  Connections connections(state);
   const std::vector<std::uint8_t> text(size, 'x');
   std::vector<std::uint8_t> out(size + core::tls::kRecordOverhead + 100);
   const Bytes pieces[] = {text};
-  std::size_t turn = 0;
   for (auto _ : state) {
-    RecordKeys& keys = *connections[turn];
-    turn = turn + 1 == connections.size() ? 0 : turn + 1;
+    RecordKeys& keys = connections.Next();
     benchmark::DoNotOptimize(SealRecords(keys, pool, pieces, out));
   }
   Finish(state, size);
@@ -74,19 +88,15 @@ void SealRecordInPlaceOf(benchmark::State& state) {
 // A record opened from a fresh copy of the same ciphertext (the copy is included).
 void OpenRecord(benchmark::State& state) {
   AeadPool pool = PoolOf(state);
-  const auto suite = static_cast<Suite>(state.range(1));
   const auto size = static_cast<std::size_t>(state.range(2));
-  std::vector<std::unique_ptr<RecordKeys>> connections;
-  for (int i = 0; i < state.range(3); ++i) connections.push_back(MakeKeys(suite));
+  Connections connections(state);
   const std::vector<std::uint8_t> text(size, 'x');
   const Bytes pieces[] = {text};
-  std::vector<std::uint8_t> sealed(SealedSize(*connections[0], size));
-  if (SealRecords(*connections[0], pool, pieces, sealed) != sealed.size()) std::abort();
+  std::vector<std::uint8_t> sealed(SealedSize(connections.first(), size));
+  if (SealRecords(connections.first(), pool, pieces, sealed) != sealed.size()) std::abort();
   std::vector<std::uint8_t> memory(sealed.size());
-  std::size_t turn = 0;
   for (auto _ : state) {
-    RecordKeys& keys = *connections[turn];
-    turn = turn + 1 == connections.size() ? 0 : turn + 1;
+    RecordKeys& keys = connections.Next();
     keys.receive.sequence = 0;
     std::copy(sealed.begin(), sealed.end(), memory.begin());
     if (core::tls::RecordReader::Next(keys, pool, memory).kind !=

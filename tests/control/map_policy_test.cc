@@ -483,29 +483,25 @@ TEST_F(PolicyMapTest, SettingsOfThePolicyReachClients) {
 }
 
 TEST_F(PolicyMapTest, AnySequenceOfChanges) {
+  const auto many_rules = [](const std::string& people) {
+    return R"({"tagOwners":{"tag:db":[],"tag:web":[]},
+"groups":{"group:g":[)" +
+           people + R"(]},
+"acls":[{"src":["autogroup:member"],"dst":["autogroup:self:*"]},{"src":["tag:web"],"dst":["tag:db:1-9"]}],
+"grants":[{"src":["group:g"],"dst":["10.0.0.0/8"],"ip":["443"]},
+{"src":["user3@"],"dst":["10.1.0.0/16","autogroup:internet"],"ip":["*"],"via":["tag:web"]},
+{"src":["*"],"dst":["tag:web"],"app":{"example.com/x":[{}]}}],
+"ssh":[{"action":"check","src":["autogroup:member"],"dst":["autogroup:self"],"users":["root"]}],
+"nodeAttrs":[{"target":["tag:db"],"attr":["a:b"]}]})";
+  };
   const std::vector<std::string> policies = {
       "",
       R"({"tagOwners":{"tag:db":[]},"nodeAttrs":[{"target":["tag:db"],"attr":["disable-ipv4"]}]})",
       R"({"disableIPv4":true})",
       kDatabase,
       R"({"grants":[]})",
-      R"({"tagOwners":{"tag:db":[],"tag:web":[]},
-"groups":{"group:g":["user1@","user2@"]},
-"acls":[{"src":["autogroup:member"],"dst":["autogroup:self:*"]},{"src":["tag:web"],"dst":["tag:db:1-9"]}],
-"grants":[{"src":["group:g"],"dst":["10.0.0.0/8"],"ip":["443"]},
-{"src":["user3@"],"dst":["10.1.0.0/16","autogroup:internet"],"ip":["*"],"via":["tag:web"]},
-{"src":["*"],"dst":["tag:web"],"app":{"example.com/x":[{}]}}],
-"ssh":[{"action":"check","src":["autogroup:member"],"dst":["autogroup:self"],"users":["root"]}],
-"nodeAttrs":[{"target":["tag:db"],"attr":["a:b"]}]})",
-      // The one before with other people in the group.
-      R"({"tagOwners":{"tag:db":[],"tag:web":[]},
-"groups":{"group:g":["user2@", "user3@"]},
-"acls":[{"src":["autogroup:member"],"dst":["autogroup:self:*"]},{"src":["tag:web"],"dst":["tag:db:1-9"]}],
-"grants":[{"src":["group:g"],"dst":["10.0.0.0/8"],"ip":["443"]},
-{"src":["user3@"],"dst":["10.1.0.0/16","autogroup:internet"],"ip":["*"],"via":["tag:web"]},
-{"src":["*"],"dst":["tag:web"],"app":{"example.com/x":[{}]}}],
-"ssh":[{"action":"check","src":["autogroup:member"],"dst":["autogroup:self"],"users":["root"]}],
-"nodeAttrs":[{"target":["tag:db"],"attr":["a:b"]}]})",
+      many_rules(R"("user1@","user2@")"),
+      many_rules(R"("user2@","user3@")"),
       R"({"tagOwners":{"tag:db":[],"tag:web":[]},
 "grants":[{"src":["*"],"dst":["*"],"ip":["*"]},{"src":["user1@"],"dst":["10.1.0.0/16"],"ip":["*"],"via":["tag:db"]}]})",
   };
