@@ -1,5 +1,6 @@
 // Ticks of the map fan-out, and what a policy change means.
 #include <algorithm>
+#include <utility>
 
 #include "control/map/map_service_impl.h"
 #include "core/base/prefetch.h"
@@ -14,6 +15,9 @@ constexpr core::Duration kLongestPause = core::Seconds(3);
 // After a gap like this between two streams that took their part, the later one was
 // not waiting for us but for its client, which must not slow the others down.
 constexpr core::Duration kClientGap = core::Millis(50);
+// A policy change may concern everybody, and what the rules say to one node takes some
+// 50 us: after so many of them others get their turn.
+constexpr std::size_t kRulesPerTurn = 256;
 constexpr std::size_t kHistory = 1024;
 constexpr std::size_t kMaxHistory = 65536;
 
@@ -59,14 +63,19 @@ void MapServiceImpl::Tick() {
     return;
   }
   if (published_ == index_.head()) return;
-  const Sequence before = published_;
+  published_before_ = published_;
   Publish();
   ++fan_out_;
   fan_out_started_ = now;
   fan_out_progress_ = now;
+  TellFrom(0);
+}
+
+void MapServiceImpl::TellFrom(std::size_t slot) {
+  const std::uint64_t rules_made = rules_made_;
   bool told = false;
   // By index: waking a stream may end others.
-  for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
+  for (; slot < slots_.size() && rules_made_ - rules_made < kRulesPerTurn; ++slot) {
     FetchAhead(slot);
     StreamImpl* stream = slots_[slot].stream;
     if (stream == nullptr || stream->phase_ != Phase::kLive || !stream->idle() ||
@@ -80,13 +89,23 @@ void MapServiceImpl::Tick() {
     told = true;
     stream->waker_.Wake();
   }
-  if (told) stats_.fan_outs.Add();
+  if (told && std::exchange(fan_out_counted_, fan_out_) != fan_out_) stats_.fan_outs.Add();
   CountCompressions();
+  if (slot < slots_.size()) {
+    tick_scheduled_ = true;
+    tick_timer_ = loop_.After(core::Duration{}, [this, slot] {
+      tick_scheduled_ = false;
+      TellFrom(slot);
+    });
+    return;
+  }
   if (index_.history() > std::max(forget_at_, kHistory)) {
     ForgetHistory();
-    if (index_.history() > kMaxHistory) index_.Forget(before);
+    if (index_.history() > kMaxHistory) index_.Forget(published_before_);
     forget_at_ = 2 * index_.history();
   }
+  // Changes since it began.
+  if (published_ != index_.head()) ScheduleTick();
 }
 
 // Pulls of one fan-out come over many turns of the loop, and the clock stands

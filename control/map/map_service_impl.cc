@@ -290,6 +290,7 @@ OutputPtr MapServiceImpl::RenderUpdate(StreamImpl& stream) {
   if (policy) {
     // Most nodes notice nothing of most changes.
     MapBuilder::Rules rules = builder_.RulesOf(*viewer);
+    ++rules_made_;
     rules_changed = rules.digests != stream.rules_;
     if (rules_changed) {
       builder_.AppendPolicyMessage(message, rules, stream.rules_);

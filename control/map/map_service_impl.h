@@ -141,6 +141,8 @@ class MapServiceImpl final : public MapService {
   void ScheduleTick();
   void FetchAhead(std::size_t slot) const;
   void Tick();
+  // The streams from this slot on, over several turns of the loop if need be.
+  void TellFrom(std::size_t slot);
   void Publish();
   [[nodiscard]] OutputPtr MakeUpdate(StreamImpl& stream);
   [[nodiscard]] OutputPtr RenderUpdate(StreamImpl& stream);
@@ -187,7 +189,9 @@ class MapServiceImpl final : public MapService {
 
   std::string dns_config_;
   DerpMap derp_;
-  Sequence published_ = 0;  // what streams may be told
+  Sequence published_ = 0;         // what streams may be told
+  Sequence published_before_ = 0;  // the last fan-out
+  std::uint64_t rules_made_ = 0;   // MapBuilder::RulesOf for streams that have a map
   Sequence dns_changed_ = 0;
   Sequence derp_changed_ = 0;
   using DeltaKey = std::tuple<Audience*, Audience*, Encoding, Sequence>;
@@ -198,6 +202,7 @@ class MapServiceImpl final : public MapService {
   core::engine::TimerId tick_timer_;
   bool tick_scheduled_ = false;
   std::uint64_t fan_out_ = 0;
+  std::uint64_t fan_out_counted_ = 0;  // in stats_
   core::Instant fan_out_started_;
   core::Instant fan_out_progress_;  // when it was last seen to go on
   bool progress_pending_ = false;

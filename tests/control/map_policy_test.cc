@@ -263,6 +263,30 @@ TEST_F(PolicyMapTest, APolicyChangeReachesOpenStreams) {
   EXPECT_EQ(client.model.peers.size(), 1U);
 }
 
+TEST_F(PolicyMapTest, AChangeForEverybodyLetsOthersHaveTheirTurn) {
+  const NodeId source = tailnet.AddNode(2).row.id;
+  for (int i = 0; i < 300; ++i) tailnet.AddNode(1);
+  SetPolicy(R"({"acls":[{"src":["user2@"],"dst":["user1@:22"]}]})");
+  for (const auto& [id, node] : tailnet.nodes()) {
+    if (id != source) Open(id);
+  }
+  Settle();
+  for (const auto& client : clients) client->waker.wakes = 0;
+  const auto told = [this] {
+    return std::ranges::count_if(clients,
+                                 [](const auto& client) { return client->waker.wakes > 0; });
+  };
+  SetPolicy(R"({"acls":[{"src":["user2@"],"dst":["user1@:23"]}]})");
+  std::ptrdiff_t meanwhile = 0;
+  loop.After(kTick, [&] { meanwhile = told(); });
+  loop.Advance(kTick);
+  EXPECT_GT(meanwhile, 0);
+  EXPECT_LT(meanwhile, std::ssize(clients));
+  Settle();
+  EXPECT_EQ(told(), std::ssize(clients));
+  ExpectAllTold();
+}
+
 TEST_F(PolicyMapTest, APolicyChangeIsToldToThoseItConcerns) {
   auto [mine, theirs, db] = OpenAroundDatabase();
   const int mine_before = mine.model.messages;
