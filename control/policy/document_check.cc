@@ -301,6 +301,11 @@ class Checker {
 
   Checked<> SshTests() {
     for (const auto& test : document_.ssh_tests) {
+      const auto src = ReadAlias(test.src);
+      if (src && src->is(Alias::Kind::kAutogroup) && src->autogroup != Autogroup::kMember &&
+          src->autogroup != Autogroup::kTagged) {
+        return Refuse(test.at, "SSH tests src contains disallowed element " + Quoted(test.src));
+      }
       for (const auto& dst : test.dst) {
         if (dst.is(Alias::Kind::kTag) && !document_.tag_owners.contains(dst.name)) {
           return Refuse(dst.at, "SSH tests dst contains unknown tag " + Quoted(dst.name));

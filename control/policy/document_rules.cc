@@ -63,7 +63,9 @@ Checked<> DocumentReader::Acl(const HuValue& object, std::size_t index) {
   };
   const auto protocol = [&](const HuValue& value) -> Checked<> {
     proto_at = value.at;
-    return Text("proto", proto).read(value);
+    if (value.kind != HuValue::Kind::kNumber) return Text("proto", proto).read(value);
+    proto = value.text;
+    return {};
   };
   if (auto done = Fields(object, "an entry of acls",
                          {{"action", action},
@@ -77,7 +79,7 @@ Checked<> DocumentReader::Acl(const HuValue& object, std::size_t index) {
       !done) {
     return done;
   }
-  auto number = ReadProtocol(Lower(proto));
+  auto number = ReadProtocol(proto);
   if (!number) return Refuse(proto_at, std::move(number.error()));
   if (!HasPorts(*number)) {
     for (const auto& dst : grant.dst) {

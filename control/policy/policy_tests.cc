@@ -141,7 +141,7 @@ class Tests {
     if (src.empty()) {
       return Fail(test.at, name + ": source " + Quoted(test.src) + " resolved to no IP addresses");
     }
-    auto protocol = ReadProtocol(Lower(test.proto));
+    auto protocol = ReadProtocol(test.proto);
     if (!protocol || !HasPorts(*protocol)) {
       return Fail(test.at,
                   name + ": test protocol must be tcp, udp, sctp, or empty: " + Quoted(test.proto));

@@ -65,34 +65,30 @@ std::unexpected<std::string> No(std::string message) {
   return std::unexpected(std::move(message));
 }
 
-// strconv.Atoi of the digits that a port may have.
-std::optional<long> ReadInteger(std::string_view text) {
-  long value = 0;
+template <class Integer>
+std::optional<Integer> ReadInteger(std::string_view text) {
+  Integer value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (text.empty() || error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
   return value;
 }
 
+// With the words of tailcfg.ParseProtoPortRanges.
 Read<PortRange> ReadPortRange(std::string_view text) {
   const auto no = [&](std::string_view why) {
     return No("port range " + Quoted(text) + ": " + std::string(why));
   };
   if (text == "*") return PortRange{};
-  const auto dash = text.find('-', text.starts_with('-') ? 1 : 0);
+  if (std::ranges::count(text, '-') > 1) return no("too many dashes(-)");
+  const auto dash = text.find('-');
   const bool range = dash != std::string_view::npos;
-  const auto first = ReadInteger(Trim(text.substr(0, dash)));
+  const auto first = ReadInteger<std::uint16_t>(Trim(text.substr(0, dash)));
   if (!first) return no("invalid first integer");
-  if (range && text.find('-', dash + 1) != std::string_view::npos) {
-    return no("invalid port range format");
-  }
-  const auto last = range ? ReadInteger(Trim(text.substr(dash + 1))) : first;
+  const auto last = range ? ReadInteger<std::uint16_t>(Trim(text.substr(dash + 1))) : first;
   if (!last) return no("invalid last integer");
-  if (*first < 0 || *first > 65535 || *last < 0 || *last > 65535) {
-    return no("port number out of range");
-  }
-  if (*first > *last) return no("invalid port range: first port is greater than last port");
   if (!range && *first == 0) return no("first port must be >0, or use '*' for wildcard");
-  return PortRange{static_cast<std::uint16_t>(*first), static_cast<std::uint16_t>(*last)};
+  if (*first > *last) return no("first port must be >= last port");
+  return PortRange{*first, *last};
 }
 
 }  // namespace
@@ -179,10 +175,14 @@ Read<Alias> ReadAlias(std::string_view raw) {
 }
 
 Read<std::vector<PortRange>> ReadPorts(std::string_view text) {
+  const std::string all = Lower(text);
+  text = all;
   std::vector<PortRange> out;
   for (;;) {
     const auto comma = text.find(',');
-    auto range = ReadPortRange(Trim(text.substr(0, comma)));
+    const std::string_view part = Trim(text.substr(0, comma));
+    if (part.empty()) return No("invalid port list: " + Quoted(all));
+    auto range = ReadPortRange(part);
     if (!range) return No(std::move(range.error()));
     out.push_back(*range);
     if (comma == std::string_view::npos) return out;
@@ -191,11 +191,11 @@ Read<std::vector<PortRange>> ReadPorts(std::string_view text) {
 }
 
 Read<std::pair<std::string, std::string>> SplitHostPort(std::string_view text) {
-  if (!text.contains(':')) return No("hostport must contain a colon");
+  if (!text.contains(':')) return No("hostport must contain a colon (\":\")");
   if (text.starts_with(':')) return No("input cannot start with a colon character");
-  if (text.ends_with(':')) return No("input cannot end with a colon character");
   const auto colon = text.rfind(':');
   std::string host(text.substr(0, colon));
+  if (host.contains(',')) return No("host cannot contain a comma (\",\")");
   if (host.contains('[') || host.contains(']')) {
     const auto close = host.find(']');
     const std::string inner = host.substr(1, close == std::string::npos ? 0 : close - 1);
@@ -215,27 +215,21 @@ bool HasPorts(std::optional<std::uint8_t> protocol) {
 
 Read<std::optional<std::uint8_t>> ReadProtocol(std::string_view text) {
   if (text.empty()) return std::optional<std::uint8_t>();
-  const auto* const found = std::ranges::find(kProtocols, text, &NamedProtocol::name);
+  const auto* const found = std::ranges::find(kProtocols, Lower(text), &NamedProtocol::name);
   if (found != kProtocols.end()) return std::optional(found->number);
-  if (text[0] == '0') return No("leading 0 not permitted in protocol number: " + Quoted(text));
-  const auto number = ReadInteger(text);
+  const auto number = ReadInteger<std::uint8_t>(text);
   if (!number) {
-    if (text == "*") {
-      return No(
-          "proto name \"*\" not known; use protocol number 0-255 or protocol name (icmp, tcp, "
-          "udp, etc.)");
-    }
-    return No("invalid protocol number: " + Quoted(text) +
-              " must be a known protocol name or valid protocol number 0-255");
+    return No("proto name " + Quoted(text) +
+              " not known; use protocol number 0-255 or protocol name (icmp, tcp, udp, etc.)");
   }
-  if (*number < 0 || *number > 255) {
-    return No("protocol number out of range (0-255): " + std::string(text));
-  }
-  return std::optional(static_cast<std::uint8_t>(*number));
+  if (text[0] == '0') return No("leading 0 not permitted in protocol number " + Quoted(text));
+  return std::optional(*number);
 }
 
 Read<IpSpec> ReadIpSpec(std::string_view raw) {
   const std::string_view text = Trim(raw);
+  if (text.empty()) return No("empty string");
+  if (text.starts_with(':')) return No("empty protocol");
   IpSpec spec;
   const auto colon = text.find(':');
   if (colon != std::string_view::npos) {
