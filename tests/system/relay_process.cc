@@ -43,7 +43,7 @@ RelayProcess::RelayProcess(std::string folder, std::size_t descriptors)
 
 RelayProcess::~RelayProcess() {
   if (pid_ <= 0) return;
-  kill(pid_, SIGKILL);
+  kill(pid_, SIGTERM);
   WaitForEnd(pid_);
 }
 

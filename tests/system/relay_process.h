@@ -18,7 +18,7 @@ class RelayProcess {
   // so that clients may dial from the start. `descriptors`: how many it may have
   // open, 0: as many as this process.
   explicit RelayProcess(std::string folder, std::size_t descriptors = 0);
-  ~RelayProcess();  // kills it
+  ~RelayProcess();  // ends it
   RelayProcess(const RelayProcess&) = delete;
   RelayProcess& operator=(const RelayProcess&) = delete;
 

@@ -27,7 +27,7 @@ class ReloadTest : public testing::Test {
     const auto started = server_->Start();
     ASSERT_TRUE(started) << started.error().message;
   }
-  void TearDown() override { server_.reset(); }
+  void TearDown() override { EXPECT_EQ(server_->Terminate(), 0) << server_->LogTail(); }
 
   // The configuration becomes what it was at first with `more` at its end.
   void Configure(const std::string& more) { std::ofstream(Path()) << base_ << more; }
