@@ -237,6 +237,16 @@ void Engine::CountSubnets(const PolicyNode& node, int by, Affected& affected) {
   if (changed) WildcardRoutesChanged(affected);
 }
 
+void Engine::CountDevice(const PolicyNode& node, bool here) {
+  if (node.tagged()) return;
+  auto& devices = devices_[node.user];
+  if (here) {
+    devices.insert(node.id);
+  } else if (devices.erase(node.id); devices.empty()) {
+    devices_.erase(node.user);
+  }
+}
+
 Affected Engine::Put(const PolicyNode& node) {
   const auto old = nodes_.find(node.id);
   if (old != nodes_.end() && old->second == node) return {};
@@ -253,6 +263,8 @@ Affected Engine::Put(const PolicyNode& node) {
   }
   // Of the same class as before, and with the same routes.
   const PolicyNode before = std::exchange(old->second, node);
+  CountDevice(before, false);
+  CountDevice(node, true);
   if (before.v4 == node.v4 && before.v6 == node.v6 && before.user == node.user &&
       before.tags == node.tags) {
     return affected;
@@ -289,7 +301,7 @@ Affected Engine::Classify(NodeId id) {
 
 void Engine::Enter(const PolicyNode& node, Affected& affected) {
   nodes_[node.id] = node;
-  if (!node.tagged()) devices_[node.user].insert(node.id);
+  CountDevice(node, true);
   const ClassId id = JoinClass(node);
   CountSubnets(node, 1, affected);
   Touch(id, affected);
@@ -303,10 +315,7 @@ void Engine::Take(NodeId id, Affected& affected) {
   TouchRecorders(at->second, affected);
   CountSubnets(at->second, -1, affected);
   LeaveClass(old_class, id);
-  if (const auto own = devices_.find(at->second.user);
-      !at->second.tagged() && own->second.erase(id) > 0 && own->second.empty()) {
-    devices_.erase(own);
-  }
+  CountDevice(at->second, false);
   nodes_.erase(at);
 }
 

@@ -199,6 +199,7 @@ class Engine {
   void Enter(const PolicyNode& node, Affected& affected);
   void Take(NodeId id, Affected& affected);
   void WildcardRoutesChanged(Affected& affected);
+  void CountDevice(const PolicyNode& node, bool here);
   void CountSubnets(const PolicyNode& node, int by, Affected& affected);
 
   // Nodes of a user, untagged.
