@@ -144,7 +144,7 @@ void Forwarding(benchmark::State& state) {
       state.ResumeTiming();
     }
     now = now + core::Micros(50);
-    shard.BeginTurn(now);
+    shard.BeginTurn(now, 1);
     relay::Block* block = shard.pool().TakeReceiveBuffer(0);
     std::memcpy(block->data, arriving.data(), arriving.size());  // the kernel's part
     shard.OnReceived(shard.at(sender), block, arriving.size());

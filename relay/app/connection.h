@@ -77,7 +77,7 @@ struct Connection : core::engine::TimerNode {
   // The most that the next send may carry: what the receiver takes in
   // BatchLimits::time_ms, as far as it is known.
   std::uint32_t send_limit = 0;
-  std::uint32_t send_began_ms = 0;
+  core::Duration send_began;  // of ShardCore::waited_
   std::uint64_t acknowledged = 0;
   // Byte accounting. What arrived counts packets, what left the wire.
   std::uint64_t received_bytes = 0;

@@ -31,7 +31,7 @@ core::Duration RelayShard<Ring>::MaxWait() const {
 
 template <core::io::RingLike Ring>
 bool RelayShard<Ring>::Handle(std::size_t count, core::Instant now) {
-  core_.BeginTurn(now);
+  core_.BeginTurn(now, count);
   TakeCommands();
   for (std::size_t i = 0; i < count; ++i) OnCompletion(completions_[i]);
   gathering_.OnTurn(now, std::exchange(receives_, 0));

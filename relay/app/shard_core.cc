@@ -14,6 +14,10 @@ namespace {
 
 constexpr core::Duration kHousekeeping = core::Seconds(10);
 constexpr core::Duration kLongestWait = core::Seconds(1);
+// After a gap between two turns that is longer than this, so many completions are no
+// pause of the clients: the shard did not get its core, or has more to do than it can.
+constexpr core::Duration kKeptAway = core::Millis(4);
+constexpr std::size_t kManyCompletions = 8;
 constexpr std::size_t kSpareUnits = 16;  // 4 MiB of cells stay with an idle shard
 constexpr core::Duration kHomeMoveGrace = core::Seconds(5);
 
@@ -314,7 +318,9 @@ std::uint32_t ShardCore::DrawKeepAlive() {
                                     extra);
 }
 
-void ShardCore::BeginTurn(core::Instant now) {
+void ShardCore::BeginTurn(core::Instant now, std::size_t completions) {
+  const core::Duration gap = now - now_;
+  waited_ = waited_ + (completions < kManyCompletions ? gap : std::min(gap, kKeptAway));
   now_ = now;
   now_ms_ = static_cast<std::uint32_t>(now.ns / 1'000'000);
   metrics_.turns.Add();

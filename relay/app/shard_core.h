@@ -58,8 +58,9 @@ class ShardCore {
   [[nodiscard]] Connection* Get(std::uint32_t slot, std::uint32_t generation);
 
   // --- a turn, in this order ---
-  // Sets the time, runs timers, takes what other shards sent.
-  void BeginTurn(core::Instant now);
+  // Sets the time, runs timers, takes what other shards sent. `completions`: how many
+  // the ring has for this turn.
+  void BeginTurn(core::Instant now, std::size_t completions);
   // Bytes arrived at the start of `block`; takes over one reference to it.
   void OnReceived(Connection& connection, Block* block, std::size_t size);
   // End of stream (0) or -errno.
@@ -249,6 +250,9 @@ class ShardCore {
   const QueueLimits watcher_limits_;
   core::Instant now_;
   std::uint32_t now_ms_ = 0;
+  // Time without what a CPU quota, other processes or too much work took from the
+  // shard: receivers are not to blame for that.
+  core::Duration waited_;
   std::uint64_t random_state_;
 
   BlockPool pool_;

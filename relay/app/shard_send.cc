@@ -32,7 +32,7 @@ const SendBatch* ShardCore::StartSend(Connection& c) {
   }
   if (batch != nullptr) {
     c.batch = batch;
-    c.send_began_ms = now_ms_;
+    c.send_began = waited_;
     LinkSending(c);
     metrics_.sends.Add();
     metrics_.packets_per_send.Observe(batch->packets(PacketKind::kDisco) +
@@ -89,10 +89,10 @@ std::uint32_t ShardCore::SendLimit(const Connection& c) const {
 // the receiver than it has just taken.
 void ShardCore::LearnSendLimit(Connection& c, std::uint32_t sent) {
   const std::uint32_t limit = SendLimit(c);
-  const std::uint32_t took_ms = now_ms_ - c.send_began_ms;
+  const std::int64_t took_ms = (waited_ - c.send_began).millis();
   if (took_ms > options_.limits.batch.time_ms) {
     c.send_limit =
-        static_cast<std::uint32_t>(std::uint64_t{sent} * options_.limits.batch.time_ms / took_ms);
+        static_cast<std::uint32_t>(std::int64_t{sent} * options_.limits.batch.time_ms / took_ms);
   } else if (sent >= limit) {
     c.send_limit = std::min(2 * limit, options_.limits.batch.bytes);
   }

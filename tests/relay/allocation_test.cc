@@ -129,7 +129,7 @@ struct Stage {
   }
   void Begin() {
     now = now + core::Micros(50);
-    core.BeginTurn(now);
+    core.BeginTurn(now, 1);
   }
 
   ShardMetrics metrics;

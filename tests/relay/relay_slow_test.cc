@@ -228,6 +228,34 @@ TEST_P(RelaySlow, ASendCarriesWhatTheReceiverTakesInItsTime) {
   EXPECT_EQ(b.complaint(), "");
 }
 
+// A CPU quota, or other processes.
+TEST_P(RelaySlow, AShardThatDoesNotGetItsCoreBlamesNoReceiver) {
+  WorldOptions options;
+  options.limits.batch = {.bytes = 64'000, .pieces = 512, .time_ms = 20, .least_bytes = 4'000};
+  options.limits.queue.max_age_ms = 100'000;
+  Start(options);
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  std::vector<SimClient*> others;
+  for (int i = 0; i < 40; ++i) others.push_back(&Connect());
+  b.socket().window = 0;
+  for (int i = 0; i < 300; ++i) SendPacket(a, b, Frame(1000, 1));
+  world_->Run(core::Millis(3));
+  // It takes everything at once: sends grow.
+  while (!b.socket().send || b.socket().send->total < 60'000) {
+    b.socket().window = b.socket().outbound.size() + b.socket().send->total;
+    world_->Run(core::Millis(1));
+    b.socket().window = 0;
+  }
+  // Everybody goes on while the shard stands still.
+  for (SimClient* client : others) SendPacket(*client, a, Text("meanwhile"));
+  world_->Stall(core::Millis(30));
+  b.socket().window = b.socket().outbound.size() + b.socket().send->total;
+  world_->Run(core::Millis(1));
+  ASSERT_TRUE(b.socket().send);
+  EXPECT_GE(b.socket().send->total, 60'000u);
+}
+
 TEST_P(RelaySlow, SlowReceiversPinNoReceiveBuffers) {
   WorldOptions options;
   options.ring = {.buffer_count = 16, .buffer_size = 4096};

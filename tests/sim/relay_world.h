@@ -200,6 +200,8 @@ class RelayWorld final : public relay::PresenceListener, public relay::MeshListe
     const core::Instant until = now_ + duration;
     while (now_ < until) Step();
   }
+  // Nobody runs, as on a machine that is busy with other things.
+  void Stall(core::Duration duration) { now_ = now_ + duration; }
   // As Run, but idle stretches are skipped over.
   void Skip(core::Duration duration) {
     const core::Instant until = now_ + duration;
