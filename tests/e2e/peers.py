@@ -123,9 +123,10 @@ class Server:
 
 class Relay:
     """`ringscale relay` on a host of the lab; with `as_derper` started under the name
-    derper with Go's flags, with `program` another program of that command line."""
+    derper with Go's flags, with `program` another program of that command line;
+    `wrapper` is a command that runs it."""
 
-    def __init__(self, host, *flags, as_derper=False, program=None, env=None):
+    def __init__(self, host, *flags, as_derper=False, program=None, env=None, wrapper=()):
         self.host = host
         self.data = host.dir / "relay-data"
         self.flags = [str(flag) for flag in flags]
@@ -138,6 +139,7 @@ class Relay:
             self.command = [link]
         else:
             self.command = [BINARY, "relay"]
+        self.command = [*wrapper, *self.command]
         self.env["RINGSCALE_DATA_DIR"] = str(self.data)
         self.process = None
 
@@ -170,6 +172,9 @@ class Relay:
     def status(self):
         return json.loads(run(BINARY, "--data-dir", self.data, "-o", "json", "relay",
                               "status").stdout)
+
+    def log_text(self):
+        return (self.host.dir / "relay.log").read_text(errors="replace")
 
     def vars(self):
         """What derper's dashboards read."""

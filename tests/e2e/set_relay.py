@@ -2,14 +2,17 @@
 mesh with a derper; clients whose home relay dies; admission by a server's answer."""
 
 import json
+import pathlib
 import secrets
 import signal
+import sys
 import threading
 
 from case import Set
 from lab import LabError, wait_until
 from peers import CLIENTS, NEW, Client, Relay, Server, derper_certificates, make_ca
 
+DENY = pathlib.Path(__file__).resolve().parent / "deny.py"
 DERPER = CLIENTS / NEW / "derper"
 DERPPROBE = CLIENTS / NEW / "derpprobe"
 
@@ -67,6 +70,8 @@ class RelayLab(Set):
 class Probe(RelayLab):
     """Every probe of derpprobe, in every direction."""
 
+    wrapper = ()  # of our relays
+
     @classmethod
     def build(cls):
         cls.make_relays("r1", "r2", "r3")
@@ -74,9 +79,11 @@ class Probe(RelayLab):
         cls.name_relays()
         r1, r2, r3 = cls.hosts
         mesh = ["-mesh-psk-file", cls.psk, "-mesh-with", "r1.test,r2.test,r3.test"]
-        cls.r1 = Relay(r1, *cls.derper_flags(r1), *mesh, as_derper=True, env=dict(cls.trust))
+        cls.r1 = Relay(r1, *cls.derper_flags(r1), *mesh, as_derper=True, env=dict(cls.trust),
+                       wrapper=cls.wrapper)
         cls.r2 = Relay(r2, *cls.our_flags(r2), "--mesh-psk-file", cls.psk,
-                       "--mesh-with=r1.test,r2.test,r3.test", env=dict(cls.trust))
+                       "--mesh-with=r1.test,r2.test,r3.test", env=dict(cls.trust),
+                       wrapper=cls.wrapper)
         cls.r3 = Relay(r3, *cls.derper_flags(r3), *mesh, program=DERPER, env=dict(cls.trust))
         for relay in (cls.r1, cls.r2, cls.r3):
             relay.start()
@@ -180,6 +187,16 @@ class Probe(RelayLab):
         self.watch(r1)
         self.watch(r1, r2)
         self.watch(r2, r3)
+
+
+class ProbeNoIoUring(Probe):
+    """The same of relays that a container profile refuses io_uring."""
+
+    wrapper = (sys.executable, DENY, "io_uring", "--")
+
+    def test_7_they_say_so(self):
+        for relay in (self.r1, self.r2):
+            self.assertIn("epoll instead of io_uring", relay.log_text())
 
 
 class MeshTrouble(RelayLab):
