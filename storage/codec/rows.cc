@@ -10,71 +10,6 @@
 namespace ringscale::storage {
 namespace {
 
-// Field numbers are on disk: never reuse one, never change what one means.
-namespace meta_field {
-enum : std::uint32_t {
-  kSchemaVersion = 1,
-  kNextUserId,
-  kNextNodeId,
-  kNextPreAuthKeyId,
-  kNextApiKeyId,
-  kNextPolicyVersion,
-  kServerId,
-};
-}
-namespace user_field {
-enum : std::uint32_t { kId = 1, kName, kDisplayName, kEmail, kPictureUrl, kProvider, kCreated };
-}
-namespace node_field {
-enum : std::uint32_t {
-  kId = 1,
-  kStableId,
-  kMachineKey,
-  kNodeKey,
-  kDiscoKey,
-  kUserId,
-  kTags,
-  kHostname,
-  kGivenName,
-  kIpv4,
-  kIpv6,
-  kCreated,
-  kExpiry,
-  kLastSeen,
-  kEphemeral,
-  kMethod,
-  kAuthKeyId,
-  kEverPolled,
-  kCapabilityVersion,
-  kHostinfo,
-  kApprovedRoutes,
-  // Without it the server chooses among the routers anew at its next start.
-  kPrimaryRoutes = kFirstIgnorable,
-  // Without it somebody is asked once more.
-  kSshApprovals,
-};
-}
-namespace policy_field {
-enum : std::uint32_t { kId = 1, kCreated, kAuthor, kText };
-}
-namespace key_field {
-enum : std::uint32_t {
-  kId = 1,
-  kPrefix,
-  kSecretHash,
-  kLegacyHash,
-  kUserId,
-  kTags,
-  kReusable,
-  kEphemeral,
-  kUsed,
-  kRevoked,
-  kUsedBy,
-  kCreated,
-  kExpiry,
-};
-}
-
 // A list is one field: for each text its length and its bytes.
 std::string JoinTexts(const std::vector<std::string>& texts) {
   std::string out;
@@ -163,6 +98,192 @@ void SplitPrefixes(RecordReader& reader, std::vector<core::IpPrefix>& prefixes) 
   }
 }
 
+// --- a field by its type, on its way out and in ---
+
+void Write(RecordWriter& out, std::uint32_t field, std::uint64_t value) {
+  out.U64(field, value);
+}
+void Write(RecordWriter& out, std::uint32_t field, std::uint32_t value) {
+  out.U64(field, value);
+}
+void Write(RecordWriter& out, std::uint32_t field, bool value) {
+  out.Bool(field, value);
+}
+void Write(RecordWriter& out, std::uint32_t field, core::WallTime value) {
+  out.Time(field, value);
+}
+void Write(RecordWriter& out, std::uint32_t field, const std::optional<core::WallTime>& value) {
+  out.OptionalTime(field, value);
+}
+void Write(RecordWriter& out, std::uint32_t field, const std::string& value) {
+  out.Text(field, value);
+}
+void Write(RecordWriter& out, std::uint32_t field, const std::array<std::uint8_t, 32>& value) {
+  out.Key(field, value);
+}
+void Write(RecordWriter& out, std::uint32_t field, RegisterMethod value) {
+  out.U64(field, static_cast<std::uint64_t>(value));
+}
+void Write(RecordWriter& out, std::uint32_t field, const std::vector<std::string>& value) {
+  out.Text(field, JoinTexts(value));
+}
+void Write(RecordWriter& out, std::uint32_t field, const std::vector<core::IpPrefix>& value) {
+  out.Text(field, JoinPrefixes(value));
+}
+void Write(RecordWriter& out, std::uint32_t field, const std::vector<SshApproval>& value) {
+  out.Text(field, JoinApprovals(value));
+}
+void Write(RecordWriter& out, std::uint32_t field, const core::IpAddress& value,
+           core::IpAddress::Family /*family*/) {
+  out.Text(field, AddressBytes(value));
+}
+
+void Read(RecordReader& in, std::uint64_t& value) {
+  in.U64(value);
+}
+void Read(RecordReader& in, std::uint32_t& value) {
+  in.U32(value);
+}
+void Read(RecordReader& in, bool& value) {
+  in.Bool(value);
+}
+void Read(RecordReader& in, core::WallTime& value) {
+  in.Time(value);
+}
+void Read(RecordReader& in, std::optional<core::WallTime>& value) {
+  in.OptionalTime(value);
+}
+void Read(RecordReader& in, std::string& value) {
+  in.Text(value);
+}
+void Read(RecordReader& in, std::array<std::uint8_t, 32>& value) {
+  in.Key(value);
+}
+void Read(RecordReader& in, RegisterMethod& value) {
+  std::uint64_t method = 0;
+  in.U64(method);
+  if (method > static_cast<std::uint64_t>(RegisterMethod::kOidc)) {
+    return in.Corrupt("its register method is unknown");
+  }
+  value = static_cast<RegisterMethod>(method);
+}
+void Read(RecordReader& in, std::vector<std::string>& value) {
+  SplitTexts(in, value);
+}
+void Read(RecordReader& in, std::vector<core::IpPrefix>& value) {
+  SplitPrefixes(in, value);
+}
+void Read(RecordReader& in, std::vector<SshApproval>& value) {
+  SplitApprovals(in, value);
+}
+void Read(RecordReader& in, core::IpAddress& value, core::IpAddress::Family family) {
+  ReadAddress(in, family, value);
+}
+
+// --- the fields of each row ---
+//
+// Their numbers are on disk: never reuse one, never change what one means. They ascend,
+// as records have them.
+
+constexpr std::uint32_t kSchemaVersion = 1;
+
+constexpr auto kMetaFields = [](auto& row, auto&& field) {
+  field(kSchemaVersion, row.schema_version);
+  field(2, row.next_user_id);
+  field(3, row.next_node_id);
+  field(4, row.next_pre_auth_key_id);
+  field(5, row.next_api_key_id);
+  field(6, row.next_policy_version);
+  field(7, row.server_id);
+};
+
+constexpr auto kUserFields = [](auto& row, auto&& field) {
+  field(1, row.id);
+  field(2, row.name);
+  field(3, row.display_name);
+  field(4, row.email);
+  field(5, row.picture_url);
+  field(6, row.provider);
+  field(7, row.created);
+};
+
+constexpr auto kNodeFields = [](auto& row, auto&& field) {
+  field(1, row.id);
+  field(2, row.stable_id);
+  field(3, row.machine_key.raw);
+  field(4, row.node_key.raw);
+  field(5, row.disco_key.raw);
+  field(6, row.user_id);
+  field(7, row.tags);
+  field(8, row.hostname);
+  field(9, row.given_name);
+  field(10, row.ipv4, core::IpAddress::Family::kV4);
+  field(11, row.ipv6, core::IpAddress::Family::kV6);
+  field(12, row.created);
+  field(13, row.expiry);
+  field(14, row.last_seen);
+  field(15, row.ephemeral);
+  field(16, row.method);
+  field(17, row.auth_key_id);
+  field(18, row.ever_polled);
+  field(19, row.capability_version);
+  field(20, row.hostinfo);
+  field(21, row.approved_routes);
+  // Without it the server chooses among the routers anew at its next start.
+  field(kFirstIgnorable, row.primary_routes);
+  // Without it somebody is asked once more.
+  field(kFirstIgnorable + 1, row.ssh_approvals);
+};
+
+constexpr auto kPreAuthKeyFields = [](auto& row, auto&& field) {
+  field(1, row.id);
+  field(2, row.prefix);
+  field(3, row.secret_hash);
+  field(4, row.legacy_hash);
+  field(5, row.user_id);
+  field(6, row.tags);
+  field(7, row.reusable);
+  field(8, row.ephemeral);
+  field(9, row.used);
+  field(10, row.revoked);
+  field(11, row.used_by.raw);
+  field(12, row.created);
+  field(13, row.expiry);
+};
+
+constexpr auto kPolicyFields = [](auto& row, auto&& field) {
+  field(1, row.id);
+  field(2, row.created);
+  field(3, row.author);
+  field(4, row.text);
+};
+
+template <class Row, class Fields>
+std::string EncodeRow(Table table, const Row& row, const Fields& fields) {
+  RecordWriter out(table);
+  fields(row, [&](std::uint32_t number, const auto& value, auto... more) {
+    Write(out, number, value, more...);
+  });
+  return std::move(out).Finish();
+}
+
+// Fills `row`; what is wrong stays in the reader.
+template <class Row, class Fields>
+void ReadRow(RecordReader& in, Row& row, const Fields& fields) {
+  bool there = in.Next();
+  const auto skip = [&] {
+    in.Unknown();
+    there = in.Next();
+  };
+  fields(row, [&](std::uint32_t number, auto& value, auto... more) {
+    while (there && in.field() < number) skip();
+    if (!there || in.field() != number) return;
+    Read(in, value, more...);
+    there = in.Next();
+  });
+  while (there) skip();
+}
+
 // The row, or what was wrong with it. Every row of an id table has an id.
 template <class Row>
 core::Result<Row> Finish(RecordReader& reader, Row row) {
@@ -171,6 +292,14 @@ core::Result<Row> Finish(RecordReader& reader, Row row) {
   }
   if (auto result = reader.Finish(); !result) return core::Forward(result);
   return row;
+}
+
+template <class Row, class Fields>
+core::Result<Row> DecodeRow(Table table, std::string_view record, const Fields& fields) {
+  RecordReader in(table, record);
+  Row row;
+  ReadRow(in, row, fields);
+  return Finish(in, std::move(row));
 }
 
 template <class Row>
@@ -185,49 +314,13 @@ core::Result<> CheckId(const core::Result<Row>& row, std::string_view key, Table
 }  // namespace
 
 std::string Encode(const MetaRow& row) {
-  using namespace meta_field;
-  RecordWriter out(Table::kMeta);
-  out.U64(kSchemaVersion, row.schema_version);
-  out.U64(kNextUserId, row.next_user_id);
-  out.U64(kNextNodeId, row.next_node_id);
-  out.U64(kNextPreAuthKeyId, row.next_pre_auth_key_id);
-  out.U64(kNextApiKeyId, row.next_api_key_id);
-  out.U64(kNextPolicyVersion, row.next_policy_version);
-  out.Text(kServerId, row.server_id);
-  return std::move(out).Finish();
+  return EncodeRow(Table::kMeta, row, kMetaFields);
 }
 
 core::Result<MetaRow> DecodeMeta(std::string_view record) {
-  using namespace meta_field;
   RecordReader in(Table::kMeta, record);
   MetaRow row{0, 0, 0, 0, 0, 0, {}};
-  while (in.Next()) {
-    switch (in.field()) {
-      case kSchemaVersion:
-        in.U32(row.schema_version);
-        break;
-      case kNextUserId:
-        in.U64(row.next_user_id);
-        break;
-      case kNextNodeId:
-        in.U64(row.next_node_id);
-        break;
-      case kNextPreAuthKeyId:
-        in.U64(row.next_pre_auth_key_id);
-        break;
-      case kNextApiKeyId:
-        in.U64(row.next_api_key_id);
-        break;
-      case kNextPolicyVersion:
-        in.U64(row.next_policy_version);
-        break;
-      case kServerId:
-        in.Text(row.server_id);
-        break;
-      default:
-        in.Unknown();
-    }
-  }
+  ReadRow(in, row, kMetaFields);
   if (row.schema_version == 0) in.Corrupt("it has no schema version");
   return Finish(in, std::move(row));
 }
@@ -235,245 +328,41 @@ core::Result<MetaRow> DecodeMeta(std::string_view record) {
 core::Result<std::uint32_t> PeekSchemaVersion(std::string_view meta_record) {
   RecordReader in(Table::kMeta, meta_record);
   std::uint32_t version = 0;
-  if (in.Next() && in.field() == meta_field::kSchemaVersion) in.U32(version);
+  if (in.Next() && in.field() == kSchemaVersion) in.U32(version);
   if (version == 0) in.Corrupt("it has no schema version");
   return Finish(in, version);
 }
 
 std::string Encode(const UserRow& row) {
-  using namespace user_field;
-  RecordWriter out(Table::kUsers);
-  out.U64(kId, row.id);
-  out.Text(kName, row.name);
-  out.Text(kDisplayName, row.display_name);
-  out.Text(kEmail, row.email);
-  out.Text(kPictureUrl, row.picture_url);
-  out.Text(kProvider, row.provider);
-  out.Time(kCreated, row.created);
-  return std::move(out).Finish();
+  return EncodeRow(Table::kUsers, row, kUserFields);
 }
 
 core::Result<UserRow> DecodeUser(std::string_view record) {
-  using namespace user_field;
-  RecordReader in(Table::kUsers, record);
-  UserRow row;
-  while (in.Next()) {
-    switch (in.field()) {
-      case kId:
-        in.U64(row.id);
-        break;
-      case kName:
-        in.Text(row.name);
-        break;
-      case kDisplayName:
-        in.Text(row.display_name);
-        break;
-      case kEmail:
-        in.Text(row.email);
-        break;
-      case kPictureUrl:
-        in.Text(row.picture_url);
-        break;
-      case kProvider:
-        in.Text(row.provider);
-        break;
-      case kCreated:
-        in.Time(row.created);
-        break;
-      default:
-        in.Unknown();
-    }
-  }
-  return Finish(in, std::move(row));
+  return DecodeRow<UserRow>(Table::kUsers, record, kUserFields);
 }
 
 std::string Encode(const NodeRow& row) {
-  using namespace node_field;
-  RecordWriter out(Table::kNodes);
-  out.U64(kId, row.id);
-  out.Text(kStableId, row.stable_id);
-  out.Key(kMachineKey, row.machine_key.raw);
-  out.Key(kNodeKey, row.node_key.raw);
-  out.Key(kDiscoKey, row.disco_key.raw);
-  out.U64(kUserId, row.user_id);
-  out.Text(kTags, JoinTexts(row.tags));
-  out.Text(kHostname, row.hostname);
-  out.Text(kGivenName, row.given_name);
-  out.Text(kIpv4, AddressBytes(row.ipv4));
-  out.Text(kIpv6, AddressBytes(row.ipv6));
-  out.Time(kCreated, row.created);
-  out.OptionalTime(kExpiry, row.expiry);
-  out.OptionalTime(kLastSeen, row.last_seen);
-  out.Bool(kEphemeral, row.ephemeral);
-  out.U64(kMethod, static_cast<std::uint64_t>(row.method));
-  out.U64(kAuthKeyId, row.auth_key_id);
-  out.Bool(kEverPolled, row.ever_polled);
-  out.U64(kCapabilityVersion, row.capability_version);
-  out.Text(kHostinfo, row.hostinfo);
-  out.Text(kApprovedRoutes, JoinPrefixes(row.approved_routes));
-  out.Text(kPrimaryRoutes, JoinPrefixes(row.primary_routes));
-  out.Text(kSshApprovals, JoinApprovals(row.ssh_approvals));
-  return std::move(out).Finish();
+  return EncodeRow(Table::kNodes, row, kNodeFields);
 }
 
 core::Result<NodeRow> DecodeNode(std::string_view record) {
-  using namespace node_field;
-  RecordReader in(Table::kNodes, record);
-  NodeRow row;
-  while (in.Next()) {
-    switch (in.field()) {
-      case kId:
-        in.U64(row.id);
-        break;
-      case kStableId:
-        in.Text(row.stable_id);
-        break;
-      case kMachineKey:
-        in.Key(row.machine_key.raw);
-        break;
-      case kNodeKey:
-        in.Key(row.node_key.raw);
-        break;
-      case kDiscoKey:
-        in.Key(row.disco_key.raw);
-        break;
-      case kUserId:
-        in.U64(row.user_id);
-        break;
-      case kTags:
-        SplitTexts(in, row.tags);
-        break;
-      case kHostname:
-        in.Text(row.hostname);
-        break;
-      case kGivenName:
-        in.Text(row.given_name);
-        break;
-      case kIpv4:
-        ReadAddress(in, core::IpAddress::Family::kV4, row.ipv4);
-        break;
-      case kIpv6:
-        ReadAddress(in, core::IpAddress::Family::kV6, row.ipv6);
-        break;
-      case kCreated:
-        in.Time(row.created);
-        break;
-      case kExpiry:
-        in.OptionalTime(row.expiry);
-        break;
-      case kLastSeen:
-        in.OptionalTime(row.last_seen);
-        break;
-      case kEphemeral:
-        in.Bool(row.ephemeral);
-        break;
-      case kMethod: {
-        std::uint64_t method = 0;
-        in.U64(method);
-        if (method > static_cast<std::uint64_t>(RegisterMethod::kOidc)) {
-          in.Corrupt("its register method is unknown");
-          break;
-        }
-        row.method = static_cast<RegisterMethod>(method);
-        break;
-      }
-      case kAuthKeyId:
-        in.U64(row.auth_key_id);
-        break;
-      case kEverPolled:
-        in.Bool(row.ever_polled);
-        break;
-      case kCapabilityVersion:
-        in.U32(row.capability_version);
-        break;
-      case kHostinfo:
-        in.Text(row.hostinfo);
-        break;
-      case kApprovedRoutes:
-        SplitPrefixes(in, row.approved_routes);
-        break;
-      case kPrimaryRoutes:
-        SplitPrefixes(in, row.primary_routes);
-        break;
-      case kSshApprovals:
-        SplitApprovals(in, row.ssh_approvals);
-        break;
-      default:
-        in.Unknown();
-    }
-  }
-  return Finish(in, std::move(row));
+  return DecodeRow<NodeRow>(Table::kNodes, record, kNodeFields);
 }
 
 std::string Encode(const PreAuthKeyRow& row) {
-  using namespace key_field;
-  RecordWriter out(Table::kPreAuthKeys);
-  out.U64(kId, row.id);
-  out.Text(kPrefix, row.prefix);
-  out.Key(kSecretHash, row.secret_hash);
-  out.Text(kLegacyHash, row.legacy_hash);
-  out.U64(kUserId, row.user_id);
-  out.Text(kTags, JoinTexts(row.tags));
-  out.Bool(kReusable, row.reusable);
-  out.Bool(kEphemeral, row.ephemeral);
-  out.Bool(kUsed, row.used);
-  out.Bool(kRevoked, row.revoked);
-  out.Key(kUsedBy, row.used_by.raw);
-  out.Time(kCreated, row.created);
-  out.OptionalTime(kExpiry, row.expiry);
-  return std::move(out).Finish();
+  return EncodeRow(Table::kPreAuthKeys, row, kPreAuthKeyFields);
 }
 
 core::Result<PreAuthKeyRow> DecodePreAuthKey(std::string_view record) {
-  using namespace key_field;
-  RecordReader in(Table::kPreAuthKeys, record);
-  PreAuthKeyRow row;
-  while (in.Next()) {
-    switch (in.field()) {
-      case kId:
-        in.U64(row.id);
-        break;
-      case kPrefix:
-        in.Text(row.prefix);
-        break;
-      case kSecretHash:
-        in.Key(row.secret_hash);
-        break;
-      case kLegacyHash:
-        in.Text(row.legacy_hash);
-        break;
-      case kUserId:
-        in.U64(row.user_id);
-        break;
-      case kTags:
-        SplitTexts(in, row.tags);
-        break;
-      case kReusable:
-        in.Bool(row.reusable);
-        break;
-      case kEphemeral:
-        in.Bool(row.ephemeral);
-        break;
-      case kUsed:
-        in.Bool(row.used);
-        break;
-      case kRevoked:
-        in.Bool(row.revoked);
-        break;
-      case kUsedBy:
-        in.Key(row.used_by.raw);
-        break;
-      case kCreated:
-        in.Time(row.created);
-        break;
-      case kExpiry:
-        in.OptionalTime(row.expiry);
-        break;
-      default:
-        in.Unknown();
-    }
-  }
-  return Finish(in, std::move(row));
+  return DecodeRow<PreAuthKeyRow>(Table::kPreAuthKeys, record, kPreAuthKeyFields);
+}
+
+std::string Encode(const PolicyRow& row) {
+  return EncodeRow(Table::kPolicies, row, kPolicyFields);
+}
+
+core::Result<PolicyRow> DecodePolicy(std::string_view record) {
+  return DecodeRow<PolicyRow>(Table::kPolicies, record, kPolicyFields);
 }
 
 core::Result<> VerifyFrame(Table table, std::string_view record) {
@@ -481,41 +370,6 @@ core::Result<> VerifyFrame(Table table, std::string_view record) {
   while (in.Next()) {
   }
   return in.Finish();
-}
-
-std::string Encode(const PolicyRow& row) {
-  using namespace policy_field;
-  RecordWriter out(Table::kPolicies);
-  out.U64(kId, row.id);
-  out.Time(kCreated, row.created);
-  out.Text(kAuthor, row.author);
-  out.Text(kText, row.text);
-  return std::move(out).Finish();
-}
-
-core::Result<PolicyRow> DecodePolicy(std::string_view record) {
-  using namespace policy_field;
-  RecordReader in(Table::kPolicies, record);
-  PolicyRow row;
-  while (in.Next()) {
-    switch (in.field()) {
-      case kId:
-        in.U64(row.id);
-        break;
-      case kCreated:
-        in.Time(row.created);
-        break;
-      case kAuthor:
-        in.Text(row.author);
-        break;
-      case kText:
-        in.Text(row.text);
-        break;
-      default:
-        in.Unknown();
-    }
-  }
-  return Finish(in, std::move(row));
 }
 
 core::Result<> VerifyRecord(Table table, std::string_view key, std::string_view record) {

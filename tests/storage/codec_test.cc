@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
 
 #include "core/base/hex.h"
 #include "storage/codec/checksum.h"
@@ -150,6 +151,15 @@ TEST(Records, KeepEmptyTextsInLists) {
 TEST(Records, HaveTheBytesOfFormat1) {
   const UserRow user{.id = 300, .name = "ann", .created = {1}};
   EXPECT_EQ(core::HexEncode(core::AsBytes(Encode(user))), "010202ac020503616e6e0e0263f16816");
+  // The checksum at a record's end stands for all fields of the row.
+  const auto checksum = [](std::string_view record) {
+    return core::HexEncode(core::AsBytes(record.substr(record.size() - 4)));
+  };
+  EXPECT_EQ(checksum(Encode(MetaRow{1, 2, 3, 4, 5, 6, "0123"})), "af99509d");
+  EXPECT_EQ(checksum(Encode(SampleUser(UINT64_MAX))), "3fb6ca08");
+  EXPECT_EQ(checksum(Encode(SampleNode(5))), "33672481");
+  EXPECT_EQ(checksum(Encode(SampleKey(2))), "fb89ddc7");
+  EXPECT_EQ(checksum(Encode(PolicyRow{7, {5'000'000'000}, "alice", "{ // rules\n}"})), "80cac423");
 }
 
 TEST(Records, RefuseEveryFlippedBitAndEveryCut) {
