@@ -10,7 +10,6 @@
 
 #include <array>
 #include <atomic>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
@@ -20,7 +19,7 @@
 #include "bench/lib/derp_socket.h"
 #include "bench/lib/packet_stream.h"
 #include "core/engine/topology.h"
-#include "tests/system/child_process.h"
+#include "tests/support/temp_folder.h"
 #include "tests/system/relay_process.h"
 
 namespace ringscale::tests {
@@ -45,17 +44,13 @@ class RelayLoadTest : public testing::Test {
     const auto files = core::engine::RaiseFileLimit();
     ASSERT_TRUE(files);
     ASSERT_GE(*files, kClients + kSilent + 500) << "ulimit -Hn: this test needs more descriptors";
-    char folder[] = "/tmp/ringscale-load-XXXXXX";
-    ASSERT_NE(mkdtemp(folder), nullptr);
-    folder_ = folder;
-    relay_ = std::make_unique<RelayProcess>(folder_);
+    relay_ = std::make_unique<RelayProcess>(folder_.path());
     target_ = relay_->target();
     tls_ = *bench::MakeBenchTlsContext("TLS_AES_128_GCM_SHA256");
   }
   void TearDown() override {
     clients_.clear();
     relay_.reset();
-    if (!HasFailure()) (void)RunLine("rm -rf " + folder_);
   }
 
   std::unique_ptr<DerpSocket> LogIn(SocketScratch& scratch) {
@@ -156,7 +151,7 @@ class RelayLoadTest : public testing::Test {
     }
   }
 
-  std::string folder_;
+  const TempFolder folder_;
   std::unique_ptr<RelayProcess> relay_;
   bench::RelayTarget target_;
   std::shared_ptr<const core::tls::ClientContext> tls_;
