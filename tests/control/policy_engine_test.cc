@@ -62,6 +62,21 @@ TEST(PolicyEngine, SelfIsForDevicesOfOneUser) {
   EXPECT_EQ(FilterText(engine, 4), "");
 }
 
+TEST(PolicyEngine, ADeviceOfItsClassMayBeGivenToAnother) {
+  const Loaded loaded = Load(TestPolicy(R"("acls":[{"src":["*"],"dst":["*:*"]}])"));
+  ASSERT_TRUE(loaded.engine) << loaded.error;
+  Engine& engine = *loaded.engine;
+  PolicyNode node = *engine.Find(1);
+  const ClassId before = engine.ClassOf(1);
+  node.user = 2;
+  engine.Put(node);
+  EXPECT_EQ(engine.ClassOf(1), before);
+  EXPECT_EQ(engine.DevicesOf(1), std::set<NodeId>{2});
+  EXPECT_EQ(engine.DevicesOf(2), (std::set<NodeId>{1, 3}));
+  engine.Remove(1);
+  EXPECT_EQ(engine.DevicesOf(2), std::set<NodeId>{3});
+}
+
 TEST(PolicyEngine, RoutersGetWhatLiesBehindThem) {
   LOAD(R"("grants":[{"src":["bob@"],"dst":["office"],"ip":["443"]}])");
   EXPECT_EQ(FilterText(engine, 5),

@@ -239,6 +239,11 @@ std::string Everything(const Engine& engine) {
       out += "\n";
     }
   }
+  for (const auto& user : engine.program().users()) {
+    out += "devices of " + user.name;
+    for (const NodeId id : engine.DevicesOf(user.id)) out += " " + std::to_string(id);
+    out += "\n";
+  }
   return out;
 }
 
