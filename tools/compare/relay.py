@@ -21,8 +21,8 @@ import tempfile
 import time
 
 from programs import Probe, RealClients
-from servers import (HOST, PERIOD_MS, QUOTA_MS, RELAYS, Servers, cpu_controller, pinned_to, quota,
-                     two_cores)
+from servers import (HOST, PERIOD_MS, QUOTA_MS, RELAYS, Servers, cpu_controller, own_network,
+                     pinned_to, quota, two_cores)
 
 NOTHING = float("nan")
 KIND_NAMES = {"tls": "TLS", "plain": "plain"}
@@ -251,6 +251,7 @@ def main():
     # A signal ends the servers and the clients, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     server_core, load_core = two_cores()
+    own_network()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="compare-relay-") as folder, contextlib.closing(
             Servers(arguments.ringscale, pathlib.Path(arguments.clients) / "derper", server_core,
