@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "core/net/socket_options.h"
+
 namespace ringscale::core::net {
 namespace {
 
@@ -68,6 +70,8 @@ Result<Fd> BindSocket(const ListenAddress& address, int type) {
 }
 
 Result<> EnablePacketInfo(int fd, bool v6_socket) {
+  const IpAddress bound = LocalAddress(fd).ip;
+  if (bound != *IpAddress::Parse("::") && bound != *IpAddress::Parse("0.0.0.0")) return {};
   const int one = 1;
   const int level = v6_socket ? int{IPPROTO_IPV6} : int{IPPROTO_IP};
   const int option = v6_socket ? IPV6_RECVPKTINFO : IP_PKTINFO;

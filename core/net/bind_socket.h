@@ -12,7 +12,8 @@ namespace ringscale::core::net {
 Result<Fd> BindSocket(const ListenAddress& address, int type);
 
 // Datagrams then carry the local address they were sent to (IP_PKTINFO,
-// IPV6_RECVPKTINFO; a dual-stack socket tells IPv4 ones as mapped addresses).
+// IPV6_RECVPKTINFO; a dual-stack socket tells IPv4 ones as mapped addresses). Not on a
+// socket that is bound to one address: there is nothing to tell.
 Result<> EnablePacketInfo(int fd, bool v6_socket);
 
 }  // namespace ringscale::core::net

@@ -58,6 +58,15 @@ bool IsV6Socket(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_INET6;
 }
 
+bool HasPacketInfo(int fd) {
+  const bool v6_socket = IsV6Socket(fd);
+  const int level = v6_socket ? int{IPPROTO_IPV6} : int{IPPROTO_IP};
+  const int option = v6_socket ? IPV6_RECVPKTINFO : IP_PKTINFO;
+  int enabled = 0;
+  socklen_t length = sizeof enabled;
+  return getsockopt(fd, level, option, &enabled, &length) == 0 && enabled != 0;
+}
+
 Result<UdpSocket> OpenUdpSocket(const ListenAddress& address) {
   auto fd = BindSocket(address, SOCK_DGRAM);
   if (!fd) return Forward(fd);

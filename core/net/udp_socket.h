@@ -18,11 +18,14 @@ struct UdpSocket {
   bool v6_socket = false;  // AF_INET6: IPv4 addresses are written mapped
 };
 
-// Bound, with packet info on. Errors as OpenTcpListener.
+// Bound, with packet info where it has several addresses. Errors as OpenTcpListener.
 Result<UdpSocket> OpenUdpSocket(const ListenAddress& address);
 
 // Whether the descriptor is an AF_INET6 socket.
 bool IsV6Socket(int fd);
+
+// Whether the datagrams of the socket carry packet info.
+bool HasPacketInfo(int fd);
 
 // Where a datagram arrived.
 struct PacketInfo {

@@ -30,9 +30,11 @@ class StunPorts {
   void Add(Ring& ring, core::Fd fd) {
     auto port = std::make_unique<Port>();
     port->v6_socket = core::net::IsV6Socket(fd.get());
-    port->fd = std::move(fd);
     port->layout.msg_namelen = sizeof(sockaddr_storage);
-    port->layout.msg_controllen = core::net::kPacketInfoSpace;
+    if (core::net::HasPacketInfo(fd.get())) {
+      port->layout.msg_controllen = core::net::kPacketInfoSpace;
+    }
+    port->fd = std::move(fd);
     ports_.push_back(std::move(port));
     if (replies_.empty()) {
       replies_ = std::vector<Reply>(kReplies);

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/net/socket_options.h"
 #include "core/net/udp_socket.h"
 #include "relay/app/tcp_progress.h"
 #include "relay/stun/responder.h"
@@ -183,23 +184,19 @@ TEST_P(RelayServiceTest, ARevokedKeyIsClosedAndStaysOut) {
 
 TEST_P(RelayServiceTest, StunIsAnsweredFromTheAddressThatWasAsked) {
   std::vector<core::Fd> sockets;
-  std::vector<core::SocketAddress> targets;
-  std::uint16_t port = 0;
-  {
-    auto any = core::net::ParseListenAddress(":0");
-    ASSERT_TRUE(any.has_value());
-    auto socket = core::net::OpenUdpSocket(*any);
+  std::vector<std::uint16_t> ports;
+  for (const char* listen : {":0", "127.0.0.78:0"}) {
+    auto socket = core::net::OpenUdpSocket(*core::net::ParseListenAddress(listen));
     ASSERT_TRUE(socket.has_value()) << socket.error().message;
-    sockaddr_storage native{};
-    socklen_t size = sizeof(native);
-    getsockname(socket->fd.get(), reinterpret_cast<sockaddr*>(&native), &size);
-    port = core::SocketAddress::FromNative(native).port;
+    ports.push_back(core::net::LocalAddress(socket->fd.get()).port);
     sockets.push_back(std::move(socket->fd));
   }
   service_->AttachStun(std::move(sockets));
   std::array<std::uint8_t, 12> transaction{1, 2, 3};
   const auto request = MakeStunRequest(transaction);
-  for (const char* address : {"127.0.0.1", "127.0.0.77"}) {
+  const std::array<std::pair<const char*, std::uint16_t>, 3> targets{
+      {{"127.0.0.1", ports[0]}, {"127.0.0.77", ports[0]}, {"127.0.0.78", ports[1]}}};
+  for (const auto& [address, port] : targets) {
     core::Fd udp(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     sockaddr_in to{};
     to.sin_family = AF_INET;

@@ -242,6 +242,15 @@ TEST(UdpSocket, AnswersFromTheAddressItWasAskedAt) {
   }
 }
 
+TEST(UdpSocket, OneBoundToOneAddressHasNothingToTell) {
+  const auto one = OpenUdpSocket(ParseListenAddress("127.7.7.7:0").value());
+  ASSERT_TRUE(one.has_value()) << one.error().message;
+  EXPECT_FALSE(HasPacketInfo(one->fd.get()));
+  const auto all = OpenUdpSocket(ParseListenAddress(":0").value());
+  ASSERT_TRUE(all.has_value()) << all.error().message;
+  EXPECT_TRUE(HasPacketInfo(all->fd.get()));
+}
+
 TEST(UdpSocket, APortBelongsToOneProcess) {
   const auto first = OpenUdpSocket(ParseListenAddress("127.0.0.1:0").value());
   ASSERT_TRUE(first.has_value());
