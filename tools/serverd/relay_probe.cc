@@ -1,5 +1,6 @@
 #include "tools/serverd/relay_probe.h"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -19,6 +20,8 @@ using core::ErrorCode;
 using core::Fail;
 
 constexpr std::string_view kPinPrefix = "sha256-raw:";
+// Whoever answers there need not be a relay.
+constexpr std::size_t kMaxStatusLine = 1024;
 
 }  // namespace
 
@@ -57,7 +60,7 @@ core::Result<> ProbeRelay(const RelayTarget& target, core::Duration limit) {
   if (auto sealed = transport->Seal(pool, pieces, wire); !sealed) return sealed;
   if (auto sent = socket->Write(wire); !sent) return sent;
   std::string answer;
-  while (answer.find("\r\n") == std::string::npos) {
+  while (answer.find("\r\n") == std::string::npos && answer.size() < kMaxStatusLine) {
     auto bytes = socket->Read();
     if (!bytes) return core::Forward(bytes);
     if (bytes->empty()) return Fail(ErrorCode::kClosed, "closed before it answered");
@@ -67,7 +70,7 @@ core::Result<> ProbeRelay(const RelayTarget& target, core::Duration limit) {
     if (!opened && answer.empty()) return opened;
   }
   if (!answer.starts_with("HTTP/1.1 200 ")) {
-    return Fail(ErrorCode::kInvalid, "/derp/probe answered " + answer.substr(0, answer.find('\r')));
+    return Fail(ErrorCode::kInvalid, "/derp/probe answered " + answer.substr(0, std::min(answer.find('\r'), kMaxStatusLine)));
   }
   return {};
 }
