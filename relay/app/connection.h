@@ -71,6 +71,7 @@ struct Connection : core::engine::TimerNode {
   std::uint32_t previous_sending = kNone;  // connections with a send in flight, oldest first
   std::uint32_t next_sending = kNone;
   std::uint8_t idle_looks = 0;  // at the send in flight, since bytes were acknowledged
+  bool reads_slowly = false;    // its window was seen closed
   std::uint8_t pong[8] = {};
   NotHereLimiter not_here;
   core::Instant send_check;  // when a send in flight is looked at next

@@ -382,8 +382,8 @@ void ShardCore::UnlinkSending(Connection& c) {
 
 // A send in flight is looked at twice per timeout. A receiver that is merely slow
 // has taken some bytes since the last look; one that took none for half of the
-// timeout, the whole timeout after the send began, is gone. One whose kernel answers
-// that its buffer is full is not gone: it gets more time.
+// timeout, the whole timeout after the send began, is gone. One whose kernel answers,
+// or has said before that its buffer is full, is not gone: it gets more time.
 void ShardCore::CheckSends(std::uint32_t& oldest) {
   constexpr int kLooks = 2;
   while (oldest != kNone && at(oldest).send_check <= now_) {
@@ -397,8 +397,9 @@ void ShardCore::CheckSends(std::uint32_t& oldest) {
     LinkSending(c);
     c.idle_looks = static_cast<std::uint8_t>(looks);
     c.acknowledged = progress.acknowledged;
-    const bool slow = progress.window_closed && !c.can_mesh;
-    if (looks < kLooks * (slow ? kClosedWindowTimeouts : 1)) continue;
+    c.reads_slowly |= progress.window_closed;
+    const bool there = c.reads_slowly || progress.silent < options_.times.write_timeout;
+    if (looks < kLooks * (there && !c.can_mesh ? kSlowReaderTimeouts : 1)) continue;
     Close(c, CloseReason::kWriteTimeout);
   }
 }

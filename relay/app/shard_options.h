@@ -37,7 +37,7 @@ struct ShardTimes {
   core::Duration keep_alive = core::Seconds(60);
   core::Duration keep_alive_jitter = core::Seconds(5);
   // A client that takes no byte for this long while a send waits is closed; one that
-  // says that its window is closed has kClosedWindowTimeouts of it.
+  // answers meanwhile, or has had its window closed, has kSlowReaderTimeouts of it.
   core::Duration write_timeout = core::Seconds(2);
   core::Duration mesh_write_timeout = core::Seconds(30);
   // A link to another relay that is silent for this long has broken.

@@ -27,7 +27,8 @@ TcpProgress ReadTcpProgress(void* /*context*/, int fd) {
   // A kernel that has thrown away what did not fit leaves it unacknowledged.
   const bool full = info.tcpi_unacked == 0 || (size >= kWindowEnd && info.tcpi_snd_wnd == 0);
   return {.acknowledged = info.tcpi_bytes_acked,
-          .window_closed = full && info.tcpi_notsent_bytes > 0};
+          .window_closed = full && info.tcpi_notsent_bytes > 0,
+          .silent = core::Millis(info.tcpi_last_ack_recv)};
 }
 
 RttClass TcpRtt(int fd) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "core/base/time.h"
 #include "relay/app/shard_metrics.h"
 
 namespace ringscale::relay {
@@ -12,12 +13,15 @@ struct TcpProgress {
   std::uint64_t acknowledged = 0;
   // It answers, and has no room for what waits.
   bool window_closed = false;
+  // Since it answered anything at all.
+  core::Duration silent = core::Duration{INT64_MAX};
 };
 
-// How often a write timeout a client with a closed window may take: it is there, it
-// reads slowly. Its kernel tells of room in steps, a sixteenth of the receive buffer or
-// a segment (64 KiB on loopback), so the steps of 64 KiB/s are seconds apart.
-inline constexpr int kClosedWindowTimeouts = 5;
+// How often a write timeout a client may take that is there but reads slowly. Its kernel
+// tells of room in steps, a sixteenth of the receive buffer or a segment (64 KiB on
+// loopback), so the steps of 64 KiB/s are seconds apart; and what it had no room for is
+// sent again after pauses that double.
+inline constexpr int kSlowReaderTimeouts = 5;
 
 // `acknowledged` grows with every call for a socket that is not TCP: its other end is in
 // this process, which looks after the client itself. Fits ShardOptions::tcp_progress;

@@ -57,6 +57,37 @@ TEST_P(RelaySlow, AReceiverWhoseWindowIsClosedHasFiveTimeouts) {
   EXPECT_EQ(world_->Closed(CloseReason::kWriteTimeout), 1u);
 }
 
+// What its kernel had no room for is sent again after pauses that double: meanwhile its
+// window is open and nothing is acknowledged.
+TEST_P(RelaySlow, AReceiverWhoseWindowWasClosedHasFiveTimeouts) {
+  Start();
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  b.socket().window = 0;
+  b.socket().says_full = true;
+  SendPacket(a, b, Text("x"));
+  world_->Skip(core::Millis(1100));
+  b.socket().says_full = false;
+  world_->Skip(core::Millis(8800));
+  EXPECT_FALSE(b.closed());
+  world_->Skip(core::Millis(200));
+  EXPECT_EQ(world_->Closed(CloseReason::kWriteTimeout), 1u);
+}
+
+TEST_P(RelaySlow, AReceiverThatAnswersIsNotGone) {
+  Start();
+  SimClient& a = Connect();
+  SimClient& b = Connect();
+  b.socket().window = 0;
+  b.socket().silent = core::Millis(1900);
+  SendPacket(a, b, Text("x"));
+  world_->Skip(core::Millis(5000));
+  EXPECT_FALSE(b.closed());
+  b.socket().silent = core::Millis(2000);
+  world_->Skip(core::Millis(1100));
+  EXPECT_EQ(world_->Closed(CloseReason::kWriteTimeout), 1u);
+}
+
 TEST_P(RelaySlow, AMeshPeerHasThirtySeconds) {
   Start();
   SimClient& a = Connect();

@@ -84,7 +84,8 @@ class RelayWorld final : public relay::PresenceListener, public relay::MeshListe
       shard.tcp_progress = [](void* context, int fd) {
         const SimSocket& socket = static_cast<RelayWorld*>(context)->net_.At(fd);
         return relay::TcpProgress{.acknowledged = socket.acknowledged,
-                                  .window_closed = socket.says_full};
+                                  .window_closed = socket.says_full,
+                                  .silent = socket.silent};
       };
       shard.tcp_progress_context = this;
       shard.rtt = [](int fd) { return fd % 2 == 0 ? relay::RttClass::k20 : relay::RttClass::k150; };

@@ -48,6 +48,7 @@ struct SimSocket {
   bool server_closed = false;
   std::uint64_t acknowledged = 0;
   bool says_full = false;  // it answers that it has no room, instead of not at all
+  core::Duration silent = core::Duration{INT64_MAX};  // since it answered anything
 
   // --- the ring's operations ---
   struct SendOperation {

@@ -70,7 +70,9 @@ core::Result<> ProbeRelay(const RelayTarget& target, core::Duration limit) {
     if (!opened && answer.empty()) return opened;
   }
   if (!answer.starts_with("HTTP/1.1 200 ")) {
-    return Fail(ErrorCode::kInvalid, "/derp/probe answered " + answer.substr(0, std::min(answer.find('\r'), kMaxStatusLine)));
+    return Fail(
+        ErrorCode::kInvalid,
+        "/derp/probe answered " + answer.substr(0, std::min(answer.find('\r'), kMaxStatusLine)));
   }
   return {};
 }

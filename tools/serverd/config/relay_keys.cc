@@ -55,7 +55,7 @@ std::vector<Key> RelayKeys() {
           "relay.tcp_write_timeout", RINGSCALE_MEMBER(relay.tcp_write_timeout), core::Duration{},
           "a duration such as \"2s\", or \"0\"",
           "A client that takes nothing for this long is closed; five times as long one that\n"
-          "says that its window is closed, as slow readers do. \"0\": never."),
+          "answers meanwhile or has had its window closed, as slow readers do. \"0\": never."),
       DurationKey("relay.drain", RINGSCALE_MEMBER(relay.drain), core::Duration{},
                   "a duration such as \"10s\", or \"0\"",
                   "Over how long SIGTERM and an upgrade spread the end of connections, so that\n"

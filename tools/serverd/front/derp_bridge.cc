@@ -127,7 +127,9 @@ void DerpBridge::Watch(int idle) {
   watch_ = front_.loop_.After(write_timeout_, [this, idle] {
     const relay::TcpProgress progress = relay::ReadTcpProgress(nullptr, client_fd_);
     if (progress.acknowledged != acknowledged_) return Watch();
-    if (progress.window_closed && idle + 1 < relay::kClosedWindowTimeouts) return Watch(idle + 1);
+    reads_slowly_ |= progress.window_closed;
+    const bool there = reads_slowly_ || progress.silent < write_timeout_;
+    if (there && idle + 1 < relay::kSlowReaderTimeouts) return Watch(idle + 1);
     front_.stats_.bridge_stalled.Add();
     Close();
   });

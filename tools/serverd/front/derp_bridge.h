@@ -83,6 +83,7 @@ class DerpBridge final : public core::engine::StreamHandler,
   int client_fd_ = -1;  // the loop owns it; for what the kernel knows of it
   bool client_paused_ = false;
   bool relay_paused_ = false;
+  bool reads_slowly_ = false;  // the client's window was seen closed
   std::uint64_t acknowledged_ = 0;
   core::engine::TimerId watch_;
 };
