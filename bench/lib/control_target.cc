@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -77,7 +78,8 @@ class BlockingClient {
 
   core::Result<> Write(std::string_view bytes) {
     while (!bytes.empty()) {
-      const ssize_t n = send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      const ssize_t n =
+          TEMP_FAILURE_RETRY(send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL));
       if (n < 0) return core::FailErrno("send to " + target_.address.text(), errno);
       bytes.remove_prefix(static_cast<std::size_t>(n));
     }
@@ -86,7 +88,7 @@ class BlockingClient {
 
   core::Result<std::string> Read() {
     std::string piece(16384, '\0');
-    const ssize_t n = recv(fd_.get(), piece.data(), piece.size(), 0);
+    const ssize_t n = TEMP_FAILURE_RETRY(recv(fd_.get(), piece.data(), piece.size(), 0));
     if (n < 0) return core::FailErrno("receive from " + target_.address.text(), errno);
     piece.resize(static_cast<std::size_t>(n));
     return piece;
@@ -128,7 +130,8 @@ core::Result<core::Fd> OpenSocket(const core::SocketAddress& address, SocketMode
   }
   sockaddr_storage native{};
   const socklen_t length = address.ToNative(native, family == AF_INET6);
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&native), length) != 0 &&
+  if (TEMP_FAILURE_RETRY(connect(fd.get(), reinterpret_cast<const sockaddr*>(&native), length)) !=
+          0 &&
       errno != EINPROGRESS) {
     return core::FailErrno("connect to " + address.text(), errno);
   }

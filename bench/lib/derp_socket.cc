@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 namespace ringscale::bench {
 namespace {
@@ -34,7 +35,7 @@ core::Result<std::unique_ptr<DerpSocket>> DerpSocket::Connect(
   setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
   const int on = 1;
   setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&native), length) != 0) {
+  if (TEMP_FAILURE_RETRY(::connect(fd.get(), reinterpret_cast<sockaddr*>(&native), length)) != 0) {
     return core::FailErrno("connecting to " + target.address.text(), errno);
   }
   const core::PrivateKey key = core::PrivateKey::Generate();

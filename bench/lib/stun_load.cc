@@ -1,6 +1,7 @@
 // STUN: as many binding requests as the server answers, from one socket.
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -59,7 +60,8 @@ int Receive(int fd, Answers& answers) {
     const int got = ::recvmmsg(fd, answers.headers.data(), kBatch, MSG_DONTWAIT, nullptr);
     if (got > 0 || errno != EAGAIN) return got;
   } while (core::MonotonicNow() < until);
-  return ::recvmmsg(fd, answers.headers.data(), kBatch, MSG_WAITFORONE, nullptr);
+  return static_cast<int>(
+      TEMP_FAILURE_RETRY(::recvmmsg(fd, answers.headers.data(), kBatch, MSG_WAITFORONE, nullptr)));
 }
 
 }  // namespace

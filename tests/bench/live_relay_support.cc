@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <string>
 #include <utility>
@@ -92,14 +93,14 @@ void LiveRelay::LogIn(core::Fd client) {
   std::string head;
   while (!head.ends_with("\r\n\r\n")) {
     char byte = 0;
-    if (::recv(client.get(), &byte, 1, 0) != 1) return;
+    if (TEMP_FAILURE_RETRY(::recv(client.get(), &byte, 1, 0)) != 1) return;
     head += byte;
   }
   relay::ServerLogin login(context_, {});
   if (!SendAll(client.get(), login.Start())) return;
   for (;;) {
     std::uint8_t buffer[4096];
-    const ssize_t got = ::recv(client.get(), buffer, sizeof(buffer), 0);
+    const ssize_t got = TEMP_FAILURE_RETRY(::recv(client.get(), buffer, sizeof(buffer), 0));
     if (got <= 0) return;
     const auto status = login.Feed({buffer, static_cast<std::size_t>(got)});
     if (!status) return;

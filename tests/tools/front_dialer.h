@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <functional>
 #include <future>
@@ -58,7 +59,8 @@ class Dialer {
   // False at the end of the connection.
   bool ReadSome() {
     char buffer[16384];
-    const ssize_t n = recv(fd_.get(), buffer, sizeof buffer, 0);
+    // With a time limit a stopped process that goes on ends the wait.
+    const ssize_t n = TEMP_FAILURE_RETRY(recv(fd_.get(), buffer, sizeof buffer, 0));
     ended_ = n == 0;
     if (n <= 0) return false;
     const std::string bytes(buffer, static_cast<std::size_t>(n));
