@@ -50,6 +50,14 @@ class RelayLab(Set):
                 host.add_name(f"{relay.name}.test", relay.ip)
 
     @classmethod
+    def make_mesh(cls):
+        """Three relays, and a host that looks at them from outside."""
+        cls.make_relays("r1", "r2", "r3")
+        cls.prober = cls.lab.host("prober")
+        cls.name_relays()
+        return cls.hosts
+
+    @classmethod
     def derper_flags(cls, host):
         """A whole derper command line for that host."""
         certificates = derper_certificates(host.dir / "certs", f"{host.name}.test", cls.cert,
@@ -74,10 +82,7 @@ class Probe(RelayLab):
 
     @classmethod
     def build(cls):
-        cls.make_relays("r1", "r2", "r3")
-        cls.prober = cls.lab.host("prober")
-        cls.name_relays()
-        r1, r2, r3 = cls.hosts
+        r1, r2, r3 = cls.make_mesh()
         mesh = ["-mesh-psk-file", cls.psk, "-mesh-with", "r1.test,r2.test,r3.test"]
         cls.r1 = Relay(r1, *cls.derper_flags(r1), *mesh, as_derper=True, env=dict(cls.trust),
                        wrapper=cls.wrapper)
@@ -205,10 +210,7 @@ class MeshTrouble(RelayLab):
 
     @classmethod
     def build(cls):
-        cls.make_relays("r1", "r2", "r3")
-        cls.prober = cls.lab.host("prober")
-        cls.name_relays()
-        r1, r2, r3 = cls.hosts
+        r1, r2, r3 = cls.make_mesh()
         other = cls.lab.dir / "other.key"
         other.write_text(secrets.token_hex(32) + "\n")
         other.chmod(0o600)

@@ -10,8 +10,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <future>
 #include <memory>
 #include <optional>
@@ -22,17 +20,14 @@
 #include "core/base/fd.h"
 #include "core/obs/log.h"
 #include "tests/fuzz/accepted.h"
+#include "tests/fuzz/require.h"
 #include "tools/relayd/client_check.h"
 
 namespace {
 
-using namespace ringscale;
+using ringscale::fuzz::Require;
 
-void Require(bool condition, int line = __builtin_LINE()) {
-  if (condition) return;
-  std::fprintf(stderr, "line %d: not as required\n", line);
-  std::abort();
-}
+using namespace ringscale;
 
 // Somebody to ask, with the fuzzer's thread behind the socket.
 class Oracle {

@@ -2,7 +2,6 @@
 // and reports that it is given again.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -11,14 +10,13 @@
 #include "bench/lib/relay_report.h"
 #include "core/base/bytes.h"
 #include "tests/fuzz/accepted.h"
+#include "tests/fuzz/require.h"
 
 namespace {
 
-using namespace ringscale;
+using ringscale::fuzz::Require;
 
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
+using namespace ringscale;
 
 // The same messages, whatever the pieces.
 void ReadStream(std::string_view bytes, std::size_t piece) {

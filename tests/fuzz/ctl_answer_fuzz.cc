@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -12,17 +11,16 @@
 #include "core/base/fd.h"
 #include "core/json/reader.h"
 #include "tests/fuzz/accepted.h"
+#include "tests/fuzz/require.h"
 #include "tools/ctl/http.h"
 #include "tools/ctl/render.h"
 #include "tools/ctl/value.h"
 
 namespace {
 
-using namespace ringscale;
+using ringscale::fuzz::Require;
 
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
+using namespace ringscale;
 
 core::Result<ctl::HttpResponse> Read(std::string_view answer, const ctl::BodySink& sink) {
   int ends[2];

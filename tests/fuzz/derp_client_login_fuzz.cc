@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,16 +15,15 @@
 #include "relay/wire/frame.h"
 #include "tests/fuzz/accepted.h"
 #include "tests/fuzz/changed.h"
+#include "tests/fuzz/require.h"
 #include "tests/fuzz/server_identity.h"
 
 namespace {
 
+using ringscale::fuzz::Require;
+
 using namespace ringscale;
 using relay::ClientLogin;
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
 
 std::string Frame(relay::FrameType type, std::string_view payload) {
   std::string frame(relay::kHeaderBytes, '\0');

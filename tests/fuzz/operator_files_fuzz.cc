@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -17,16 +16,15 @@
 #include "core/tls/issue.h"
 #include "tests/fuzz/accepted.h"
 #include "tests/fuzz/changed.h"
+#include "tests/fuzz/require.h"
 #include "tests/fuzz/server_identity.h"
 #include "tools/relayd/settings.h"
 
 namespace {
 
-using namespace ringscale;
+using ringscale::fuzz::Require;
 
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
+using namespace ringscale;
 
 // One file with this content, gone at the end.
 class OneFile {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -14,18 +13,17 @@
 #include "core/tls/server_context.h"
 #include "tests/fuzz/accepted.h"
 #include "tests/fuzz/changed.h"
+#include "tests/fuzz/require.h"
 #include "tests/fuzz/server_identity.h"
 
 namespace {
+
+using ringscale::fuzz::Require;
 
 using ringscale::core::AsBytes;
 using ringscale::core::Bytes;
 using ringscale::core::MutableBytes;
 using namespace ringscale::core::tls;  // NOLINT: a fuzzer of this room
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
 
 std::shared_ptr<const ServerContext> Context() {
   static const std::shared_ptr<const ServerContext> context = [] {

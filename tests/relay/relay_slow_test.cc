@@ -10,7 +10,20 @@
 namespace ringscale::relay {
 namespace {
 
-using RelaySlow = RelayShardTest;
+class RelaySlow : public RelayShardTest {
+ protected:
+  struct Two {
+    SimClient& sender;
+    SimClient& stuck;  // takes nothing
+  };
+  Two StartWithStuck(const WorldOptions& options = {}) {
+    Start(options);
+    SimClient& sender = Connect();
+    SimClient& stuck = Connect();
+    stuck.socket().window = 0;
+    return {sender, stuck};
+  }
+};
 INSTANTIATE_TEST_SUITE_P(All, RelaySlow, AllVariants(), NameOf);
 
 TEST_P(RelaySlow, ABlockedReceiverDelaysNobodyElse) {
@@ -25,10 +38,7 @@ TEST_P(RelaySlow, ABlockedReceiverDelaysNobodyElse) {
 }
 
 TEST_P(RelaySlow, AReceiverThatTakesNothingIsClosedAfterTheWriteTimeout) {
-  Start();
-  SimClient& a = Connect();
-  SimClient& b = Connect();
-  b.socket().window = 0;
+  auto [a, b] = StartWithStuck();
   SendPacket(a, b, Text("x"));
   world_->Skip(core::Millis(1900));
   EXPECT_FALSE(b.closed());
@@ -40,10 +50,7 @@ TEST_P(RelaySlow, AReceiverThatTakesNothingIsClosedAfterTheWriteTimeout) {
 
 // It reads so slowly that its kernel has no news for seconds.
 TEST_P(RelaySlow, AReceiverWhoseWindowIsClosedHasFiveTimeouts) {
-  Start();
-  SimClient& a = Connect();
-  SimClient& b = Connect();
-  b.socket().window = 0;
+  auto [a, b] = StartWithStuck();
   b.socket().says_full = true;
   SendPacket(a, b, Text("x"));
   world_->Skip(core::Millis(9900));
@@ -60,10 +67,7 @@ TEST_P(RelaySlow, AReceiverWhoseWindowIsClosedHasFiveTimeouts) {
 // What its kernel had no room for is sent again after pauses that double: meanwhile its
 // window is open and nothing is acknowledged.
 TEST_P(RelaySlow, AReceiverWhoseWindowWasClosedHasFiveTimeouts) {
-  Start();
-  SimClient& a = Connect();
-  SimClient& b = Connect();
-  b.socket().window = 0;
+  auto [a, b] = StartWithStuck();
   b.socket().says_full = true;
   SendPacket(a, b, Text("x"));
   world_->Skip(core::Millis(1100));
@@ -75,10 +79,7 @@ TEST_P(RelaySlow, AReceiverWhoseWindowWasClosedHasFiveTimeouts) {
 }
 
 TEST_P(RelaySlow, AReceiverThatAnswersIsNotGone) {
-  Start();
-  SimClient& a = Connect();
-  SimClient& b = Connect();
-  b.socket().window = 0;
+  auto [a, b] = StartWithStuck();
   b.socket().silent = core::Millis(1900);
   SendPacket(a, b, Text("x"));
   world_->Skip(core::Millis(5000));
@@ -117,10 +118,7 @@ TEST_P(RelaySlow, ASlowReceiverThatMakesProgressIsKept) {
 }
 
 TEST_P(RelaySlow, OldPacketsAreDroppedFreshOnesArrive) {
-  Start();
-  SimClient& a = Connect();
-  SimClient& b = Connect();
-  b.socket().window = 0;
+  auto [a, b] = StartWithStuck();
   SendPacket(a, b, Text("in flight"));
   world_->Skip(core::Millis(10));
   SendPacket(a, b, Text("old"));
@@ -168,10 +166,7 @@ TEST_P(RelaySlow, TheTimeInQueuesIsAnAverageThatForgets) {
 }
 
 TEST_P(RelaySlow, SendsAreCountedByWhatTheyCarry) {
-  Start();
-  SimClient& a = Connect();
-  SimClient& b = Connect();
-  b.socket().window = 0;
+  auto [a, b] = StartWithStuck();
   SendPacket(a, b, Text("in flight"));
   world_->Run(core::Millis(5));
   for (int i = 0; i < 12; ++i) SendPacket(a, b, Text("behind it"));
@@ -192,10 +187,7 @@ TEST_P(RelaySlow, SendsAreCountedByWhatTheyCarry) {
 TEST_P(RelaySlow, OldPacketsMakeRoomWhileNothingCanBeSent) {
   WorldOptions options;
   options.limits.queue.max_age_ms = 200;
-  Start(options);
-  SimClient& a = Connect();
-  SimClient& b = Connect();
-  b.socket().window = 0;
+  auto [a, b] = StartWithStuck(options);
   SendPacket(a, b, Text("in flight"));
   world_->Run(core::Millis(3));
   for (int i = 0; i < 50; ++i) SendPacket(a, b, Frame(1000, 1));
@@ -207,10 +199,7 @@ TEST_P(RelaySlow, OldPacketsMakeRoomWhileNothingCanBeSent) {
 }
 
 TEST_P(RelaySlow, DiscoOvertakesAQueueOfData) {
-  Start();
-  SimClient& a = Connect();
-  SimClient& b = Connect();
-  b.socket().window = 0;
+  auto [a, b] = StartWithStuck();
   for (int i = 0; i < 20; ++i) {
     SendPacket(a, b, Frame(1400, 1));
     world_->Run(core::Millis(1));
@@ -319,10 +308,7 @@ TEST_P(RelaySlow, TheLaneBoundDropsTheOldestOfASlowReceiver) {
   WorldOptions options;
   options.limits.queue.bytes[static_cast<std::size_t>(Lane::kData)] = 20'000;
   options.times.write_timeout = core::Seconds(0);
-  Start(options);
-  SimClient& a = Connect();
-  SimClient& b = Connect();
-  b.socket().window = 0;
+  auto [a, b] = StartWithStuck(options);
   for (std::uint32_t i = 0; i < 100; ++i) {
     Frame packet(1000);
     core::StoreBe32(packet.data(), i);

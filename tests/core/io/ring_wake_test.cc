@@ -28,20 +28,21 @@ TYPED_TEST(RingWakes, AWakerOutlivesItsRing) {
   EXPECT_TRUE(this->Settle().empty());
 }
 
-TYPED_TEST(RingWakes, AnotherThreadWakesASleepingRing) {
-  const Waker waker = this->ring().waker();
+// Another thread wakes the ring `wakes` times, and again only when `woken`, a turn of the
+// ring, has seen the wake of before.
+template <class Woken>
+void WakeInTurn(const Waker& waker, int wakes, Woken&& woken) {
   std::atomic<int> sent{0};
   std::atomic<int> seen{0};
-  constexpr int kWakes = 2000;
   std::thread other([&] {
-    for (int i = 1; i <= kWakes; ++i) {
+    for (int i = 1; i <= wakes; ++i) {
       sent.store(i, std::memory_order_relaxed);
       waker.Wake();
       while (seen.load(std::memory_order_acquire) < i) std::this_thread::yield();
     }
   });
-  while (seen.load(std::memory_order_relaxed) < kWakes) {
-    if (this->Next().wake) {
+  while (seen.load(std::memory_order_relaxed) < wakes) {
+    if (woken()) {
       // Visible because of the wake.
       seen.store(sent.load(std::memory_order_relaxed), std::memory_order_release);
     }
@@ -49,27 +50,15 @@ TYPED_TEST(RingWakes, AnotherThreadWakesASleepingRing) {
   other.join();
 }
 
+TYPED_TEST(RingWakes, AnotherThreadWakesASleepingRing) {
+  WakeInTurn(this->ring().waker(), 2000, [this] { return this->Next().wake; });
+}
+
 // A wake that falls into the pause before the wait must end the wait.
 TYPED_TEST(RingWakes, WakesAreNotLostWhileCompletionsGather) {
-  const Waker waker = this->ring().waker();
-  std::atomic<int> sent{0};
-  std::atomic<int> seen{0};
-  constexpr int kWakes = 500;
-  std::thread other([&] {
-    for (int i = 1; i <= kWakes; ++i) {
-      sent.store(i, std::memory_order_relaxed);
-      waker.Wake();
-      while (seen.load(std::memory_order_acquire) < i) std::this_thread::yield();
-    }
-  });
   std::array<Completion, 16> out;
-  while (seen.load(std::memory_order_relaxed) < kWakes) {
-    const std::size_t count = this->ring().Turn(out, Seconds(3600), Micros(20));
-    if (count > 0 && out[0].wake) {
-      seen.store(sent.load(std::memory_order_relaxed), std::memory_order_release);
-    }
-  }
-  other.join();
+  WakeInTurn(this->ring().waker(), 500,
+             [&] { return this->ring().Turn(out, Seconds(3600), Micros(20)) > 0 && out[0].wake; });
 }
 
 TYPED_TEST(RingWakes, WhatWasStartedGoesOutBeforeCompletionsGather) {
