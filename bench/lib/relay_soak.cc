@@ -7,14 +7,13 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <memory>
 #include <random>
-#include <thread>
 #include <utility>
 
 #include "bench/lib/derp_socket.h"
+#include "bench/lib/machine_load.h"
 #include "bench/lib/packet_stream.h"
 #include "bench/lib/process_stats.h"
 #include "core/engine/topology.h"
@@ -28,6 +27,8 @@ constexpr core::Duration kSampleEvery = core::Seconds(1);
 constexpr core::Duration kLoginLimit = core::Seconds(20);
 // How long the server may take to notice that everybody has left.
 constexpr core::Duration kLeaveLimit = core::Seconds(30);
+// The descriptors of another process tell nobody when they change.
+constexpr core::Duration kLeaveLook = core::Millis(100);
 constexpr std::size_t kSharedKeys = 8;
 constexpr std::size_t kOwnFiles = 32;
 constexpr std::size_t kMostPacket = 1400;
@@ -456,7 +457,7 @@ core::Result<SoakResult> Soak::Run(const ProgressFn& progress) {
   }
   const core::Instant left = now_;
   do {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    SleepFor(kLeaveLook);
     now_ = core::MonotonicNow();
     auto after = Sample();
     if (!after) return core::Forward(after);

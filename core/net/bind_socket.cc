@@ -54,7 +54,7 @@ int TryBind(const SocketAddress& address, bool v6, bool v6_only, int type, Fd& o
 Result<Fd> BindSocket(const ListenAddress& address, int type) {
   const SocketAddress& wanted = address.address;
   const bool every_address = !wanted.ip.valid();
-  const bool v6_any = wanted.ip.is_v6() && wanted.ip == *IpAddress::Parse("::");
+  const bool v6_any = wanted.ip.is_v6() && IsWildcard(wanted.ip);
   Fd fd;
   int error = 0;
   if (every_address || wanted.ip.is_v6()) {
@@ -69,13 +69,16 @@ Result<Fd> BindSocket(const ListenAddress& address, int type) {
   return fd;
 }
 
+PacketInfoOption PacketInfoOptionOf(bool v6_socket) {
+  if (v6_socket) return {.level = IPPROTO_IPV6, .name = IPV6_RECVPKTINFO};
+  return {.level = IPPROTO_IP, .name = IP_PKTINFO};
+}
+
 Result<> EnablePacketInfo(int fd, bool v6_socket) {
-  const IpAddress bound = LocalAddress(fd).ip;
-  if (bound != *IpAddress::Parse("::") && bound != *IpAddress::Parse("0.0.0.0")) return {};
+  if (!IsWildcard(LocalAddress(fd).ip)) return {};
+  const PacketInfoOption option = PacketInfoOptionOf(v6_socket);
   const int one = 1;
-  const int level = v6_socket ? int{IPPROTO_IPV6} : int{IPPROTO_IP};
-  const int option = v6_socket ? IPV6_RECVPKTINFO : IP_PKTINFO;
-  if (setsockopt(fd, level, option, &one, sizeof one) != 0) {
+  if (setsockopt(fd, option.level, option.name, &one, sizeof one) != 0) {
     return FailErrno("asking for the local address of datagrams", errno);
   }
   return {};

@@ -45,6 +45,10 @@ std::string ListenAddress::text() const {
   return address.ip.valid() ? address.text() : ":" + std::to_string(address.port);
 }
 
+bool IsWildcard(const IpAddress& ip) {
+  return ip == *IpAddress::Parse("::") || ip == *IpAddress::Parse("0.0.0.0");
+}
+
 Result<ListenAddress> ParseListenAddress(std::string_view text) {
   // An address in front of the port that nobody can mean makes the port parse.
   const std::string whole =

@@ -20,6 +20,8 @@ struct ListenAddress {
   auto operator<=>(const ListenAddress&) const = default;
   [[nodiscard]] std::string text() const;
 };
+// 0.0.0.0 and ::, as which a socket of every address names its own.
+bool IsWildcard(const IpAddress& ip);
 Result<ListenAddress> ParseListenAddress(std::string_view text);
 
 // A TCP socket that listens (backlog 4096, address reuse, TCP_NODELAY on what it

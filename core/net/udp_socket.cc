@@ -59,12 +59,10 @@ bool IsV6Socket(int fd) {
 }
 
 bool HasPacketInfo(int fd) {
-  const bool v6_socket = IsV6Socket(fd);
-  const int level = v6_socket ? int{IPPROTO_IPV6} : int{IPPROTO_IP};
-  const int option = v6_socket ? IPV6_RECVPKTINFO : IP_PKTINFO;
+  const PacketInfoOption option = PacketInfoOptionOf(IsV6Socket(fd));
   int enabled = 0;
   socklen_t length = sizeof enabled;
-  return getsockopt(fd, level, option, &enabled, &length) == 0 && enabled != 0;
+  return getsockopt(fd, option.level, option.name, &enabled, &length) == 0 && enabled != 0;
 }
 
 Result<UdpSocket> OpenUdpSocket(const ListenAddress& address) {

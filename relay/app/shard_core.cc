@@ -397,9 +397,9 @@ void ShardCore::CheckSends(std::uint32_t& oldest) {
     LinkSending(c);
     c.idle_looks = static_cast<std::uint8_t>(looks);
     c.acknowledged = progress.acknowledged;
-    c.reads_slowly |= progress.window_closed;
-    const bool there = c.reads_slowly || progress.silent < options_.times.write_timeout;
-    if (looks < kLooks * (there && !c.can_mesh ? kSlowReaderTimeouts : 1)) continue;
+    const int timeouts =
+        c.can_mesh ? 1 : TimeoutsOf(progress, options_.times.write_timeout, c.reads_slowly);
+    if (looks < kLooks * timeouts) continue;
     Close(c, CloseReason::kWriteTimeout);
   }
 }

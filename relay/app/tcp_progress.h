@@ -23,6 +23,13 @@ struct TcpProgress {
 // sent again after pauses that double.
 inline constexpr int kSlowReaderTimeouts = 5;
 
+// How many write timeouts it has. `reads_slowly` belongs to the connection: its window
+// was seen closed.
+inline int TimeoutsOf(const TcpProgress& progress, core::Duration timeout, bool& reads_slowly) {
+  reads_slowly |= progress.window_closed;
+  return reads_slowly || progress.silent < timeout ? kSlowReaderTimeouts : 1;
+}
+
 // `acknowledged` grows with every call for a socket that is not TCP: its other end is in
 // this process, which looks after the client itself. Fits ShardOptions::tcp_progress;
 // `context` is not used.

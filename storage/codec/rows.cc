@@ -185,10 +185,10 @@ void Read(RecordReader& in, core::IpAddress& value, core::IpAddress::Family fami
 // Their numbers are on disk: never reuse one, never change what one means. They ascend,
 // as records have them.
 
-constexpr std::uint32_t kSchemaVersion = 1;
+constexpr std::uint32_t kSchemaVersionField = 1;
 
 constexpr auto kMetaFields = [](auto& row, auto&& field) {
-  field(kSchemaVersion, row.schema_version);
+  field(kSchemaVersionField, row.schema_version);
   field(2, row.next_user_id);
   field(3, row.next_node_id);
   field(4, row.next_pre_auth_key_id);
@@ -271,17 +271,17 @@ std::string EncodeRow(Table table, const Row& row, const Fields& fields) {
 template <class Row, class Fields>
 void ReadRow(RecordReader& in, Row& row, const Fields& fields) {
   bool there = in.Next();
-  const auto skip = [&] {
+  const auto skip = [&in] {
     in.Unknown();
-    there = in.Next();
+    return in.Next();
   };
   fields(row, [&](std::uint32_t number, auto& value, auto... more) {
-    while (there && in.field() < number) skip();
+    while (there && in.field() < number) there = skip();
     if (!there || in.field() != number) return;
     Read(in, value, more...);
     there = in.Next();
   });
-  while (there) skip();
+  while (there) there = skip();
 }
 
 // The row, or what was wrong with it. Every row of an id table has an id.
@@ -328,7 +328,7 @@ core::Result<MetaRow> DecodeMeta(std::string_view record) {
 core::Result<std::uint32_t> PeekSchemaVersion(std::string_view meta_record) {
   RecordReader in(Table::kMeta, meta_record);
   std::uint32_t version = 0;
-  if (in.Next() && in.field() == kSchemaVersion) in.U32(version);
+  if (in.Next() && in.field() == kSchemaVersionField) in.U32(version);
   if (version == 0) in.Corrupt("it has no schema version");
   return Finish(in, version);
 }

@@ -41,8 +41,7 @@ auto OpenPatiently(Open open) {
 
 // "[::]:8080" and "0.0.0.0:8080" of a socket are what a configuration calls ":8080".
 std::string AddressText(core::SocketAddress local) {
-  const auto any = {*core::IpAddress::Parse("::"), *core::IpAddress::Parse("0.0.0.0")};
-  if (std::ranges::find(any, local.ip) != any.end()) local.ip = {};
+  if (core::net::IsWildcard(local.ip)) local.ip = {};
   return ListenAddress{local}.text();
 }
 

@@ -43,7 +43,8 @@ core::Result<core::Fd> DerpBridge::Start() {
   core::Fd theirs(ends[1]);
   client_fd_ = client_.fd.get();
   // Refusals only cost quality.
-  (void)core::net::ApplyTcpOptions(client_fd_, front_.options_.bridge.tcp.Options());
+  [[maybe_unused]] const auto applied =
+      core::net::ApplyTcpOptions(client_fd_, front_.options_.bridge.tcp.Options());
   client_stream_ = front_.loop_.Attach(std::move(client_.fd), *this);
   relay_stream_ = front_.loop_.Attach(std::move(ours), *this);
   Open().Add(1);
@@ -127,9 +128,9 @@ void DerpBridge::Watch(int idle) {
   watch_ = front_.loop_.After(write_timeout_, [this, idle] {
     const relay::TcpProgress progress = relay::ReadTcpProgress(nullptr, client_fd_);
     if (progress.acknowledged != acknowledged_) return Watch();
-    reads_slowly_ |= progress.window_closed;
-    const bool there = reads_slowly_ || progress.silent < write_timeout_;
-    if (there && idle + 1 < relay::kSlowReaderTimeouts) return Watch(idle + 1);
+    if (idle + 1 < relay::TimeoutsOf(progress, write_timeout_, reads_slowly_)) {
+      return Watch(idle + 1);
+    }
     front_.stats_.bridge_stalled.Add();
     Close();
   });

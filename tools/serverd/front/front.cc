@@ -246,7 +246,7 @@ std::size_t Front::BodyLimit(const core::http::HttpRequest& head) const {
 
 void Front::Deliver(std::uint64_t connection, std::uint64_t request,
                     core::http::HttpResponse response) {
-  if (const auto found = Find(connection)) found->Answer(request, std::move(response));
+  if (const auto found = Find(connection)) found->Answer(request, response);
 }
 
 void Front::AddMetrics(core::MetricsRegistry& registry) const {

@@ -40,7 +40,7 @@ void FrontConnection::Start(core::Fd fd) {
   // A reader that stalls for long, or one that is gone.
   core::net::TcpOptions options;
   options.user_timeout = core::Seconds(30);
-  (void)core::net::ApplyTcpOptions(fd.get(), options);
+  [[maybe_unused]] const auto applied = core::net::ApplyTcpOptions(fd.get(), options);
   stream_ = front_.loop_.Attach(std::move(fd), *this);
   SetDeadline(front_.shared_.limits.first_byte, front_.stats_.first_byte_late);
 }
@@ -283,7 +283,7 @@ void FrontConnection::Dispatch() {
   const bool ours = front_.options_.derp_paths || !parser_.request().path.starts_with("/derp");
   auto answer = ours ? AnswerBuiltin(parser_.request(), front_.noise_public_) : std::nullopt;
   if (answer) {
-    SendResponse(std::move(*answer));
+    SendResponse(*answer);
     return;
   }
   SetDeadline(front_.shared_.limits.answer, front_.stats_.answer_late);
@@ -296,15 +296,15 @@ void FrontConnection::Dispatch() {
   front_.handlers_.handle(std::move(request), front_.MakeResponder(*this, request_number_));
 }
 
-void FrontConnection::Answer(std::uint64_t request, core::http::HttpResponse response) {
+void FrontConnection::Answer(std::uint64_t request, const core::http::HttpResponse& response) {
   if (state_ != State::kAnswering || request != request_number_) return;
   const auto self = shared_from_this();
-  SendResponse(std::move(response));
+  SendResponse(response);
   // Inside the handler's call the bytes that follow are still on the stack.
   if (!reading_ && state_ == State::kRequest) GoOn();
 }
 
-void FrontConnection::SendResponse(http::HttpResponse response) {
+void FrontConnection::SendResponse(const http::HttpResponse& response) {
   close_after_ |= response.close || front_.draining_;
   response_context_.keep_alive = !close_after_;
   SendPlain(http::Serialize(response, response_context_));
@@ -327,7 +327,7 @@ void FrontConnection::Refuse(http::HttpResponse response, core::Counter& reason)
   reason.Add();
   response.close = true;
   state_ = State::kAnswering;
-  SendResponse(std::move(response));
+  SendResponse(response);
 }
 
 // --- the end ---

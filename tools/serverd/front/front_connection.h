@@ -24,7 +24,7 @@ class FrontConnection final : public core::engine::StreamHandler,
   // Its turn at the gate: the expensive step that it waits for.
   void RunHandshake();
   // The answer to the request of that number; a late one changes nothing.
-  void Answer(std::uint64_t request, core::http::HttpResponse response);
+  void Answer(std::uint64_t request, const core::http::HttpResponse& response);
   // The answer to its login; a late one changes nothing.
   void Admit(bool allow);
   // Closes at once. Safe at any time.
@@ -82,7 +82,7 @@ class FrontConnection final : public core::engine::StreamHandler,
 
   void OnHead();
   void Dispatch();
-  void SendResponse(core::http::HttpResponse response);
+  void SendResponse(const core::http::HttpResponse& response);
   void Refuse(core::http::HttpResponse response, core::Counter& reason);
 
   // front_upgrades.cc
