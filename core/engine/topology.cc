@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -86,8 +87,10 @@ std::optional<double> LimitOfLine(std::string_view line, const std::string& cgro
   const std::string listed = "," + std::string(controllers) + ",";
   if (!listed.contains(",cpu,")) return std::nullopt;
   std::optional<double> limit;
-  for (const std::string& mount : {std::string(controllers), std::string("cpu")}) {
-    Tighten(limit, TightestUpward(cgroup_root + "/" + mount, path, ReadV1));
+  for (const std::string_view mount : {controllers, std::string_view("cpu")}) {
+    std::string root = cgroup_root + "/";
+    root += mount;
+    Tighten(limit, TightestUpward(root, path, ReadV1));
   }
   return limit;
 }
@@ -166,6 +169,29 @@ Result<> SetThreadNice(int nice) {
   // On Linux the priority belongs to the thread, whatever POSIX says.
   if (setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), nice) != 0) {
     return FailErrno("setting nice " + std::to_string(nice), errno);
+  }
+  return {};
+}
+
+Result<> SetThreadSlice(Duration slice) {
+  // glibc has no wrapper, and its headers collide with the kernel's structure.
+  struct Attributes {
+    std::uint32_t size = sizeof(Attributes);
+    std::uint32_t policy = 0;
+    std::uint64_t flags = 0;
+    std::int32_t nice = 0;
+    std::uint32_t priority = 0;
+    std::uint64_t runtime = 0;
+    std::uint64_t deadline = 0;
+    std::uint64_t period = 0;
+  } attributes;
+  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0) {
+    return FailErrno("reading how a thread is scheduled", errno);
+  }
+  if (attributes.policy != SCHED_OTHER) return {};
+  attributes.runtime = static_cast<std::uint64_t>(slice.ns);
+  if (syscall(SYS_sched_setattr, 0, &attributes, 0) != 0) {
+    return FailErrno("setting a thread's slice", errno);
   }
   return {};
 }

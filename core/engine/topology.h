@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/base/result.h"
+#include "core/base/time.h"
 
 namespace ringscale::core::engine {
 
@@ -37,6 +38,11 @@ void SetThreadName(const std::string& name);
 Result<> PinThread(int core);
 // Higher = less CPU when cores are short. Never fails for values from 0 up.
 Result<> SetThreadNice(int nice);
+// How long the thread runs at a time when others want its core too (0.1 to 100 ms). One
+// with a shorter slice than the thread it finds there does not wait for that one's end.
+// Kernels before 6.12 do not know it and change nothing; nor does it concern a thread that
+// was given a real-time policy.
+Result<> SetThreadSlice(Duration slice);
 
 // --- the process ---
 

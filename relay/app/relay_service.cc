@@ -34,6 +34,9 @@ namespace {
 // Watchers keep one bit per shard.
 constexpr std::uint16_t kMaxShards = 64;
 constexpr std::size_t kInboxLimit = 16384;
+// Forwarding takes microseconds; whoever computes for longer on the same core, as a front
+// in a handshake, lets it in between.
+constexpr core::Duration kSlice = core::Micros(100);
 
 }  // namespace
 
@@ -74,7 +77,7 @@ class RelayService::Impl {
 
   template <class Ring>
   void Run(std::uint16_t index, std::promise<core::Result<core::io::Waker>> made,
-           std::shared_future<bool> go);
+           const std::shared_future<bool>& go);
   void Place(std::uint16_t index);
   ShardOptions OptionsOf(std::uint16_t index);
 
@@ -112,6 +115,10 @@ ShardOptions RelayService::Impl::OptionsOf(std::uint16_t index) {
 
 void RelayService::Impl::Place(std::uint16_t index) {
   core::engine::SetThreadName("relay-" + std::to_string(index));
+  if (const auto sliced = core::engine::SetThreadSlice(kSlice); !sliced) {
+    core::LogWarn("relay", "thread waits for others longer than wished",
+                  {{"shard", index}, {"error", sliced.error().message}});
+  }
   if (!options_.pin_threads) return;
   const std::vector<int> cores = core::engine::DetectTopology().cores;
   if (cores.empty()) return;
@@ -124,7 +131,7 @@ void RelayService::Impl::Place(std::uint16_t index) {
 
 template <class Ring>
 void RelayService::Impl::Run(std::uint16_t index, std::promise<core::Result<core::io::Waker>> made,
-                             std::shared_future<bool> go) {
+                             const std::shared_future<bool>& go) {
   Place(index);
   const ShardOptions options = OptionsOf(index);
   auto ring = Ring::Create(options.ring);
@@ -256,6 +263,7 @@ bool RelayService::Impl::Report(std::size_t talkers, const std::shared_ptr<Repor
 
 std::vector<std::shared_ptr<const ShardMetrics>> RelayService::Impl::metrics() const {
   std::vector<std::shared_ptr<const ShardMetrics>> all;
+  all.reserve(slots_.size());
   for (const auto& slot : slots_) all.push_back(slot->metrics);
   return all;
 }

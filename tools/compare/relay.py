@@ -37,7 +37,7 @@ class Comparison:
         self.wait_quiet = arguments.wait_quiet
         self.clients = pathlib.Path(arguments.clients)
 
-    def bench(self, kind, mode, relays, *options, urgent=True):
+    def bench(self, kind, mode, relays, *options):
         """{relay: its rows, as --json has them} of one run of ringscale-bench relay."""
         command = [self.program, "relay", "--json", "--quiet", "--wait-quiet", self.wait_quiet]
         for relay in relays:
@@ -47,7 +47,7 @@ class Comparison:
                         "--pid", self.servers.pids[relay][kind]]
         command = [str(word) for word in [*command, mode, *options]]
         done = subprocess.run(command, capture_output=True, text=True, check=False,
-                              preexec_fn=pinned_to(self.load_core, urgent))
+                              preexec_fn=pinned_to(self.load_core, self.servers.real_time))
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
         rows = json.loads(done.stdout)["records"]
@@ -80,7 +80,7 @@ def packets(run):
 SWEEP = {"ringscale": [4000, 6000, 8000, 0], "derper": [300, 500, 700, 1000]}
 SMALL_SWEEP = {"ringscale": [300, 0], "derper": [20, 35, 50, 80, 110]}
 OVERLOAD = 3
-GENERATOR_FULL = 0.93  # of a core: the kernel leaves real-time programs no more than 0.95
+GENERATOR_FULL = 0.93  # of a core; real-time programs get 0.95 of one at most
 OVERLOAD_FROM = {"ringscale": 500, "derper": 50}  # Mbit/s, under the quota
 
 
@@ -121,7 +121,7 @@ def row_overload(with_):
         raise NotHere("needs root and cgroups with CPU quotas")
     runs = {}
     for relay in RELAYS:
-        with quota(with_.servers.pids[relay]["tls"]):
+        with with_.servers.ordinary(), quota(with_.servers.pids[relay]["tls"]):
             *ramp, over = with_.pairs("tls", "overload", relay, "--coalesce", 16, "--times",
                                       OVERLOAD, "--first-rate", OVERLOAD_FROM[relay])
         over["peak_mbit"] = max(run["delivered_mbit"] for run in ramp)
@@ -139,8 +139,7 @@ def row_latency(with_):
     # 20,000 packets of 1,400 B at 50 Mbit/s take 4.5 s.
     for load, rate in (("290 TLS clients/s log in", 290), ("TLS clients log in at full speed", 0)):
         with with_.servers.ordinary():
-            runs = with_.bench("tls", "connect", RELAYS, "--rate", rate, "--seconds", 4.5,
-                               urgent=False)
+            runs = with_.bench("tls", "connect", RELAYS, "--rate", rate, "--seconds", 4.5)
         for quantile in ("p50", "p99") if rate != 0 else ():
             yield f"TLS, one way at 50 Mbit/s, idle: {quantile} us", \
                 each(runs, lambda run, q=quantile: run[0][f"delay_{q}_us"])
@@ -242,6 +241,9 @@ def main():
     parser.add_argument("--seconds", type=float, default=2, help="of one measurement of throughput")
     parser.add_argument("--wait-quiet", type=float, default=0,
                         help="seconds to wait for other processes before each measurement")
+    parser.add_argument("--real-time", action="store_true",
+                        help="real-time priority, for a machine with other work (root); waking "
+                             "costs more under it, which counts where packets come one by one")
     parser.add_argument("--only", default="", metavar="REGEX",
                         help="the rows whose name matches: " + ", ".join(ROWS))
     arguments = parser.parse_args()
@@ -255,7 +257,7 @@ def main():
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="compare-relay-") as folder, contextlib.closing(
             Servers(arguments.ringscale, pathlib.Path(arguments.clients) / "derper", server_core,
-                    pathlib.Path(folder))) as servers:
+                    pathlib.Path(folder), arguments.real_time)) as servers:
         print("| what | ringscale | derper | ratio | in each round |\n|---|---|---|---|---|",
               flush=True)
         for name in names:

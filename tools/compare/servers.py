@@ -39,35 +39,13 @@ def two_cores():
     return cores[0], cores[1]
 
 
-def real_time(thread):
-    """Where it is allowed: other processes then do not disturb a measurement."""
-    with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(REAL_TIME))
-
-
-def pinned_to(core, urgent=True):
+def pinned_to(core, real_time):
     """For subprocess: what the child does before it becomes the program."""
     def prepare():
         os.sched_setaffinity(0, {core})
-        if urgent:
-            real_time(0)
+        if real_time:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REAL_TIME))
     return prepare
-
-
-@contextlib.contextmanager
-def ordinary(*pids):
-    """While it lasts, these processes have no real-time priority: the priorities of
-    their own threads count, and quotas apply."""
-    def each(change):
-        for pid in pids:
-            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-                with contextlib.suppress(ProcessLookupError):
-                    change(int(task.name))
-    each(lambda task: os.sched_setscheduler(task, os.SCHED_OTHER, os.sched_param(0)))
-    try:
-        yield
-    finally:
-        each(real_time)
 
 
 def free_ports(count):
@@ -89,8 +67,9 @@ class Servers:
     """Ours (TLS, plain and STUN in one process) and derper (one with TLS and STUN,
     one plain), all with the same certificate. Who is not under load sleeps."""
 
-    def __init__(self, ringscale, derper, core, folder):
+    def __init__(self, ringscale, derper, core, folder, real_time):
         self.ringscale, self.derper, self.core, self.folder = ringscale, derper, core, folder
+        self.real_time = real_time
         ours, our_stun, tls, plain, stun = free_ports(5)
         self.ports = {"ringscale": {"tls": ours, "plain": ours, "stun": our_stun},
                       "derper": {"tls": tls, "plain": plain, "stun": stun}}
@@ -132,9 +111,20 @@ fronts = 1
         for port in (self.ports["ringscale"]["tls"], ports["tls"], ports["plain"]):
             self.await_port(port)
 
+    @contextlib.contextmanager
     def ordinary(self):
-        """While it lasts, none has real-time priority."""
-        return ordinary(*{pid for pids in self.pids.values() for pid in pids.values()})
+        """While it lasts, they run as they place and weight themselves: started without
+        real-time priority."""
+        if not self.real_time:
+            yield
+            return
+        self.real_time = False
+        self.restart()
+        try:
+            yield
+        finally:
+            self.real_time = True
+            self.restart()
 
     def restart(self):
         self.close()
@@ -144,7 +134,8 @@ fronts = 1
         with open(self.folder / f"{name}.log", "ab") as log:
             process = subprocess.Popen(
                 [str(word) for word in command], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env={**os.environ, "GOMAXPROCS": "1"}, preexec_fn=pinned_to(self.core))
+                env={**os.environ, "GOMAXPROCS": "1"},
+                preexec_fn=pinned_to(self.core, self.real_time))
         self.processes.append(process)
         return process.pid
 
@@ -200,12 +191,11 @@ def quota(pid):
             (group / "cpu.cfs_period_us").write_text(str(PERIOD_MS * 1000))
             (group / "cpu.cfs_quota_us").write_text(str(QUOTA_MS * 1000))
             (group / "cpu.shares").write_text("262144")
-        with ordinary(pid):
-            (group / "cgroup.procs").write_text(str(pid))
-            try:
-                yield
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    (controller / "cgroup.procs").write_text(str(pid))
+        (group / "cgroup.procs").write_text(str(pid))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                (controller / "cgroup.procs").write_text(str(pid))
     finally:
         group.rmdir()

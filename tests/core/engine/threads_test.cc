@@ -5,14 +5,18 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <future>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "core/engine/core_dumps.h"
 #include "core/engine/loop_thread.h"
@@ -58,6 +62,22 @@ TEST(LoopThread, RunsTasksOnAThreadPlacedAsAsked) {
   done.get_future().wait();
   (*thread)->Join();
   (*thread)->Join();
+}
+
+TEST(ThreadSlice, IsWhatTheKernelThenSays) {
+  // Of struct sched_attr: its size, then at 24 the slice, which kernels before 6.12 leave 0.
+  const auto slice = [] {
+    std::array<std::uint64_t, 7> attributes{};
+    EXPECT_EQ(syscall(SYS_sched_getattr, 0, attributes.data(), sizeof attributes, 0), 0);
+    return attributes[3];
+  };
+  std::thread([&] {
+    const bool known = slice() != 0;
+    ASSERT_TRUE(SetThreadNice(2));
+    ASSERT_TRUE(SetThreadSlice(Micros(700)));
+    EXPECT_EQ(slice(), known ? 700'000u : 0u);
+    EXPECT_EQ(getpriority(PRIO_PROCESS, static_cast<id_t>(gettid())), 2);
+  }).join();
 }
 
 TEST(LoopThread, TwoThreadsThatPostToEachOtherStopCleanly) {
