@@ -45,19 +45,19 @@ void HttpResponder::Send(core::http::HttpResponse response) {
   if (handle == nullptr) return;
   if (std::this_thread::get_id() == handle->thread) {
     if (handle->front != nullptr) {
-      handle->front->Deliver(connection_, request_, std::move(response));
+      handle->front->Deliver(connection_, request_, response);
     }
     return;
   }
   const std::lock_guard lock(handle->mutex);
   if (handle->loop == nullptr) return;
   // When the queue is full the connection ends by its deadline.
-  (void)handle->loop->Post([handle, connection = connection_, request = request_,
-                            answer = std::move(response)]() mutable {
-    if (handle->front != nullptr) {
-      handle->front->Deliver(connection, request, std::move(answer));
-    }
-  });
+  (void)handle->loop->Post(
+      [handle, connection = connection_, request = request_, answer = std::move(response)] {
+        if (handle->front != nullptr) {
+          handle->front->Deliver(connection, request, answer);
+        }
+      });
 }
 
 // --- connections ---
@@ -245,7 +245,7 @@ std::size_t Front::BodyLimit(const core::http::HttpRequest& head) const {
 }
 
 void Front::Deliver(std::uint64_t connection, std::uint64_t request,
-                    core::http::HttpResponse response) {
+                    const core::http::HttpResponse& response) {
   if (const auto found = Find(connection)) found->Answer(request, response);
 }
 

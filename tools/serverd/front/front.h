@@ -198,7 +198,8 @@ class Front {
   void CheckDrained();
   void RunHandshakes();
   void ScheduleHandshakes(core::Duration delay);
-  void Deliver(std::uint64_t connection, std::uint64_t request, core::http::HttpResponse response);
+  void Deliver(std::uint64_t connection, std::uint64_t request,
+               const core::http::HttpResponse& response);
   std::shared_ptr<FrontConnection> Find(std::uint64_t id) const;
 
   core::engine::Loop& loop_;
