@@ -108,7 +108,7 @@ class ControlNode::Callbacks {
                           std::uint32_t* flags, nghttp2_data_source* source, void*) {
     auto* exchange = static_cast<Exchange*>(source->ptr);
     const std::size_t n = std::min(length, exchange->body.size() - exchange->sent);
-    std::memcpy(out, exchange->body.data() + exchange->sent, n);
+    std::copy_n(exchange->body.data() + exchange->sent, n, out);
     exchange->sent += n;
     if (exchange->sent == exchange->body.size()) *flags |= NGHTTP2_DATA_FLAG_EOF;
     return static_cast<ssize_t>(n);
@@ -357,7 +357,8 @@ void ControlNode::Flush() {
   if (!wire.empty()) SendWire(std::move(wire));
 }
 
-void ControlNode::Post(std::string path, std::string body, std::unique_ptr<Exchange> exchange) {
+void ControlNode::Post(std::string_view path, std::string body,
+                       std::unique_ptr<Exchange> exchange) {
   if (http2_ == nullptr) return;
   exchange->body = std::move(body);
   auto field = [](std::string_view name, std::string_view value) {

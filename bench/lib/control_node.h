@@ -89,7 +89,7 @@ class ControlNode : public core::engine::StreamHandler {
   void SendWire(std::string plaintext);
   void Flush();
   void Deliver();
-  void Post(std::string path, std::string body, std::unique_ptr<Exchange> exchange);
+  void Post(std::string_view path, std::string body, std::unique_ptr<Exchange> exchange);
   void Fail(std::string what);
   [[nodiscard]] std::string MapRequestBody(bool stream, std::uint16_t endpoint_port) const;
 

@@ -94,7 +94,7 @@ bool LoginStorm::Begin() {
 }
 
 bool LoginStorm::Drive(Attempt& attempt, bool readable) {
-  const auto send = [&](std::string bytes) {
+  const auto send = [&](std::string_view bytes) {
     attempt.unsent += bytes;
     const ssize_t sent =
         ::send(attempt.fd.get(), attempt.unsent.data(), attempt.unsent.size(), MSG_NOSIGNAL);
@@ -134,7 +134,7 @@ bool LoginStorm::Drive(Attempt& attempt, bool readable) {
       Fail(status.error().message);
       return true;
     }
-    if (!output.empty() && !send(std::move(output))) {
+    if (!output.empty() && !send(output)) {
       Fail("the relay closes the connection during the login");
       return true;
     }

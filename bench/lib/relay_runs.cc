@@ -141,13 +141,13 @@ core::Result<OverloadResult> MeasureOverload(const RelayTarget& target,
     const double delivered = run->Bits(run->in_time);
     const bool over = delivered < kKeepsUp * run->Bits(run->attempted);
     result.peak_bits = std::max(result.peak_bits, delivered);
-    result.ramp.push_back(std::move(*run));
+    result.ramp.push_back(*run);
     if (over) break;
   }
   one.bits_per_second = options.times * result.peak_bits;
   auto run = MeasureThroughput(target, one, progress);
   if (!run) return core::Forward(run);
-  result.overload = std::move(*run);
+  result.overload = *run;
   return result;
 }
 

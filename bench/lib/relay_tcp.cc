@@ -135,6 +135,7 @@ core::Result<Counters> Look(const Setup& setup, const RelayTarget& target,
 void Subtract(const Counters& before, const Counters& after, TcpResult& result) {
   result.seconds = (after.at - before.at).seconds();
   std::vector<std::uint64_t> bytes;
+  bytes.reserve(after.received.size());
   for (std::size_t i = 0; i < after.received.size(); ++i) {
     bytes.push_back(after.received[i] - before.received[i]);
   }

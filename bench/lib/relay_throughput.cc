@@ -345,6 +345,7 @@ core::Result<ThroughputResult> MeasureThroughput(const RelayTarget& target,
   }
   std::atomic<Phase> phase{Phase::kWarmUp};
   std::vector<std::thread> threads;
+  threads.reserve(workers.size());
   for (auto& worker : workers) {
     threads.emplace_back([&phase, &worker = *worker] { worker.Run(phase); });
   }

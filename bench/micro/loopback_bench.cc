@@ -42,7 +42,7 @@ class Receivers {
 
  private:
   void Run(const std::vector<core::Fd>& sockets, int core) {
-    [[maybe_unused]] const auto pinned = core::engine::PinThread(core);
+    (void)core::engine::PinThread(core);
     auto ring = core::io::UringRing::Create({});
     for (std::uint32_t i = 0; ring && i < sockets.size(); ++i) {
       (*ring)->ReceiveMultishot(sockets[i].get(), core::io::Token(kReceive, i, 0));
@@ -84,7 +84,7 @@ void LoopbackSends(benchmark::State& state) {
     far.push_back(std::move(client));
     near.emplace_back(accept4(listener->get(), nullptr, nullptr, SOCK_CLOEXEC));
   }
-  [[maybe_unused]] const auto pinned = core::engine::PinThread(cores.front());
+  (void)core::engine::PinThread(cores.front());
   const Receivers receivers(std::move(far), cores.back());
 
   std::string telling(kTelling, 'x');

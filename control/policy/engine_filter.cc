@@ -308,6 +308,7 @@ void Engine::AddSelfRules(const Rule& rule, const PolicyNode& node, const NodeCl
   }
   if (rule.grant->app.empty()) return;
   std::vector<core::IpPrefix> dsts;
+  dsts.reserve(own.size());
   for (const auto& ip : own) dsts.push_back(core::IpPrefix::Host(ip));
   const auto add = [&](std::span<const AppCapability> caps) {
     FilterRule& out = merged.Add({}, false, std::nullopt);

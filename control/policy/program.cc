@@ -166,9 +166,8 @@ bool Program::MayOwnTag(std::string_view tag, UserId user,
       if (owner.is(Kind::kTag)) {
         if (std::ranges::find(tags, owner.name) != tags.end()) return true;
         open.push_back(owner.name);
-      } else if (tags.empty() && person != nullptr && UserMatches(owner, *person)) {
-        return true;
-      } else if (owner.is(Autogroup::kTagged) && !tags.empty()) {
+      } else if (tags.empty() ? person != nullptr && UserMatches(owner, *person)
+                              : owner.is(Autogroup::kTagged)) {
         return true;
       }
     }

@@ -223,7 +223,7 @@ Read<std::optional<std::uint8_t>> ReadProtocol(std::string_view text) {
               " not known; use protocol number 0-255 or protocol name (icmp, tcp, udp, etc.)");
   }
   if (text[0] == '0') return No("leading 0 not permitted in protocol number " + Quoted(text));
-  return std::optional(*number);
+  return number;
 }
 
 Read<IpSpec> ReadIpSpec(std::string_view raw) {

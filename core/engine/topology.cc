@@ -87,10 +87,8 @@ std::optional<double> LimitOfLine(std::string_view line, const std::string& cgro
   const std::string listed = "," + std::string(controllers) + ",";
   if (!listed.contains(",cpu,")) return std::nullopt;
   std::optional<double> limit;
-  for (const std::string_view mount : {controllers, std::string_view("cpu")}) {
-    std::string root = cgroup_root + "/";
-    root += mount;
-    Tighten(limit, TightestUpward(root, path, ReadV1));
+  for (const std::string& mount : {std::string(controllers), std::string("cpu")}) {
+    Tighten(limit, TightestUpward(cgroup_root + "/" + mount, path, ReadV1));
   }
   return limit;
 }

@@ -180,7 +180,15 @@ void UringRing::Send(int fd, const iovec* iov, unsigned count, Token token) {
 
 void UringRing::SendMessage(int fd, msghdr* message, Token token) {
   io_uring_sqe* const entry = NextSubmission();
-  io_uring_prep_sendmsg(entry, fd, message, MSG_NOSIGNAL);
+  if (message->msg_iovlen == 1 && message->msg_controllen == 0 && message->msg_name != nullptr) {
+    // The kernel needs no header and no list for one piece to one address.
+    const iovec& piece = *message->msg_iov;
+    io_uring_prep_send(entry, fd, piece.iov_base, piece.iov_len, MSG_NOSIGNAL);
+    io_uring_prep_send_set_addr(entry, static_cast<const sockaddr*>(message->msg_name),
+                                static_cast<std::uint16_t>(message->msg_namelen));
+  } else {
+    io_uring_prep_sendmsg(entry, fd, message, MSG_NOSIGNAL);
+  }
   entry->user_data = token.raw;
 }
 

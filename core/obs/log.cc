@@ -41,7 +41,7 @@ class LogWriter {
     return *writer;
   }
 
-  void Queue(std::string line) {
+  void Queue(std::string_view line) {
     {
       const std::lock_guard lock(queue_mutex_);
       if (queued_.size() + line.size() > kMaxQueuedBytes) {

@@ -134,7 +134,7 @@ Result<std::shared_ptr<const ClientContext>> MakeClientContext(const ClientSetti
 }
 
 Result<std::unique_ptr<ClientHandshake>> StartClientHandshake(
-    std::shared_ptr<const ClientContext> context, const std::string& server_name) {
+    const std::shared_ptr<const ClientContext>& context, const std::string& server_name) {
   const auto* ours = dynamic_cast<const SslClientContext*>(context.get());
   if (ours == nullptr) return Fail(ErrorCode::kInternal, "TLS: not a context of this room");
   auto handshake = std::make_unique<SslClientHandshake>(SslPtr(SSL_new(ours->native())));

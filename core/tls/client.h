@@ -51,6 +51,6 @@ class ClientHandshake {
 // `server_name` is a DNS name (sent as SNI) or an IP literal (not sent); it is what
 // the certificate is checked for.
 Result<std::unique_ptr<ClientHandshake>> StartClientHandshake(
-    std::shared_ptr<const ClientContext> context, const std::string& server_name);
+    const std::shared_ptr<const ClientContext>& context, const std::string& server_name);
 
 }  // namespace ringscale::core::tls

@@ -40,7 +40,8 @@ class ServerHandshake final : public Handshake {
 
 }  // namespace
 
-Result<std::unique_ptr<Handshake>> StartHandshake(std::shared_ptr<const ServerContext> context) {
+Result<std::unique_ptr<Handshake>> StartHandshake(
+    const std::shared_ptr<const ServerContext>& context) {
   SSL_CTX* native = context == nullptr ? nullptr : NativeContext(*context);
   if (native == nullptr) return Fail(ErrorCode::kInternal, "TLS: not a context of this room");
   // The SSL object holds a reference to the native context: ours may go.

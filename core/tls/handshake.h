@@ -42,6 +42,7 @@ class Handshake {
 };
 
 // `context` comes from certificates.h or MakeServerContext (server_context.h).
-Result<std::unique_ptr<Handshake>> StartHandshake(std::shared_ptr<const ServerContext> context);
+Result<std::unique_ptr<Handshake>> StartHandshake(
+    const std::shared_ptr<const ServerContext>& context);
 
 }  // namespace ringscale::core::tls

@@ -6,14 +6,14 @@ KeyPlacement::KeyPlacement(std::uint16_t shards, std::uint16_t group)
     : group_(group), load_(shards) {}
 
 std::uint16_t KeyPlacement::LeastLoaded() const {
-  const auto groups = [this](std::uint16_t shard) {
+  const auto groups = [this](std::size_t shard) {
     return load_[shard].load(std::memory_order_relaxed) / group_;
   };
-  std::uint16_t best = 0;
-  for (std::uint16_t i = 1; i < load_.size(); ++i) {
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < load_.size(); ++i) {
     if (groups(i) < groups(best)) best = i;
   }
-  return best;
+  return static_cast<std::uint16_t>(best);
 }
 
 KeyPlacement::Place KeyPlacement::Acquire(const core::NodePublic& key) {

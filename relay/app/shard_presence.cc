@@ -113,15 +113,16 @@ std::uint64_t ShardCore::loans_outstanding() const {
 
 void ShardCore::ReadLinks() {
   mail_left_ = false;
-  for (std::uint16_t shard = 0; shard < neighbours_.size(); ++shard) {
+  for (std::size_t shard = 0; shard < neighbours_.size(); ++shard) {
     Neighbour& neighbour = neighbours_[shard];
     if (neighbour.in == nullptr) continue;
     neighbour.out->returns.Drain(neighbour.out->returns.capacity(), [&](LoanReturn&& loan) {
       neighbour.loans -= loan.count;
       pool_.Release(loan.block, loan.count);
     });
-    neighbour.in->messages.Drain(kMailPerTurn,
-                                 [&](ShardMessage&& message) { OnMessage(shard, message); });
+    neighbour.in->messages.Drain(kMailPerTurn, [&](ShardMessage&& message) {
+      OnMessage(static_cast<std::uint16_t>(shard), message);
+    });
     mail_left_ |= neighbour.in->messages.HasMail() || !neighbour.waiting.empty();
   }
 }

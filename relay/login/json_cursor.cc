@@ -101,8 +101,9 @@ bool JsonCursor::SkipNumber() {
 std::optional<std::uint32_t> JsonCursor::ReadFourHex() {
   if (rest_.size() < 4) return std::nullopt;
   std::uint32_t value = 0;
-  const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + 4, value, 16);
-  if (error != std::errc() || end != rest_.data() + 4) return std::nullopt;
+  const std::string_view digits = rest_.substr(0, 4);
+  const auto [end, error] = std::from_chars(digits.begin(), digits.end(), value, 16);
+  if (error != std::errc() || end != digits.end()) return std::nullopt;
   rest_.remove_prefix(4);
   return value;
 }

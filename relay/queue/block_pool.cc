@@ -53,7 +53,8 @@ Block* BlockPool::TakeReceiveBuffer(std::uint16_t id) {
 }
 
 BlockPool::Unit* BlockPool::UnitOf(Block* block) {
-  return reinterpret_cast<Unit*>(reinterpret_cast<std::uintptr_t>(block) & ~(kUnitBytes - 1));
+  const std::size_t offset = reinterpret_cast<std::uintptr_t>(block) & (kUnitBytes - 1);
+  return reinterpret_cast<Unit*>(reinterpret_cast<std::uint8_t*>(block) - offset);
 }
 
 void BlockPool::Link(Unit* unit) {

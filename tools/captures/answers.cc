@@ -362,6 +362,7 @@ class Case {
 
   std::vector<std::string> Hosts(const std::vector<core::IpAddress>& ips) const {
     std::vector<std::string> out;
+    out.reserve(ips.size());
     for (const auto& ip : ips) out.push_back(IpPrefix::Host(Recorded(ip)).text());
     return out;
   }

@@ -13,8 +13,6 @@
 namespace ringscale::ctl {
 namespace {
 
-using core::ErrorCode;
-using core::Fail;
 using core::Result;
 
 constexpr std::string_view kBash = R"sh(# bash completion for ringscale

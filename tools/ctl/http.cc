@@ -163,7 +163,8 @@ Result<Head> ReadHead(Reader& reader) {
   std::string_view line = *status_line;
   if (!line.starts_with("HTTP/1.1 ") || line.size() < 12) return bad();
   line.remove_prefix(9);
-  if (std::from_chars(line.data(), line.data() + 3, head.status).ec != std::errc{}) return bad();
+  const std::string_view status = line.substr(0, 3);
+  if (std::from_chars(status.begin(), status.end(), head.status).ec != std::errc{}) return bad();
   std::size_t total = 0;
   for (;;) {
     auto field = reader.Line();

@@ -141,6 +141,7 @@ std::vector<Route> RoutesOf(const Value& node) {
   std::set<std::string> all = available;
   all.insert(approved.begin(), approved.end());
   std::vector<Route> routes;
+  routes.reserve(all.size());
   for (const std::string& prefix : all) {
     routes.push_back({RouteId(node["id"].text(), prefix), prefix, available.contains(prefix),
                       approved.contains(prefix), serving.contains(prefix)});

@@ -9,8 +9,6 @@
 namespace ringscale::ctl {
 namespace {
 
-using core::ErrorCode;
-using core::Fail;
 using core::Result;
 
 std::optional<std::string> Given(const std::string& value) {

@@ -280,11 +280,15 @@ void DerpMetrics::AddProcessFigures() {
   dns("counter_bootstrap_dns_published_misses", &BootstrapDnsStats::misses);
   // derper takes them for questions about names that are not published yet.
   dns("counter_bootstrap_dns_unpublished_misses", &BootstrapDnsStats::unknown);
-  One("", "process_start_unix_time", "The start, in seconds since 1970.",
-      [this] { return static_cast<double>(start_wall_.unix_ns / 1'000'000'000); });
+  One("", "process_start_unix_time", "The start, in seconds since 1970.", [this] {
+    const std::int64_t seconds = start_wall_.unix_ns / 1'000'000'000;
+    return static_cast<double>(seconds);
+  });
   families_.back().gauge = true;
-  One("", "counter_uptime_sec", "Seconds since the start.",
-      [this] { return static_cast<double>(uptime().millis() / 1000); });
+  One("", "counter_uptime_sec", "Seconds since the start.", [this] {
+    const std::int64_t seconds = uptime().millis() / 1000;
+    return static_cast<double>(seconds);
+  });
 }
 
 void DerpMetrics::SetRateLimit(const relay::RateLimit& limit) {

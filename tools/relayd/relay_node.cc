@@ -131,6 +131,7 @@ core::Result<> RelayNode::Impl::Start(serverd::Inheritance inheritance) {
   std::vector<serverd::GivenSocket> given =
       serverd::FromActivation(std::move(inheritance.activated));
   std::vector<serverd::SocketLabel> activated;
+  activated.reserve(given.size());
   for (const auto& socket : given) activated.push_back(socket.label);
   serverd::NameActivated(activated, config_);
   std::optional<serverd::TakeOver> old_relay;
@@ -292,6 +293,7 @@ core::Result<> RelayNode::Impl::StartFronts() {
     return started;
   }
   std::vector<int> clients;
+  clients.reserve(sockets_.clients.size());
   for (const auto& socket : sockets_.clients) clients.push_back(socket.fd.get());
   fronts_.Listen(std::move(clients));
   AddSideDoors();

@@ -43,8 +43,7 @@ core::Result<core::Fd> DerpBridge::Start() {
   core::Fd theirs(ends[1]);
   client_fd_ = client_.fd.get();
   // Refusals only cost quality.
-  [[maybe_unused]] const auto applied =
-      core::net::ApplyTcpOptions(client_fd_, front_.options_.bridge.tcp.Options());
+  (void)core::net::ApplyTcpOptions(client_fd_, front_.options_.bridge.tcp.Options());
   client_stream_ = front_.loop_.Attach(std::move(client_.fd), *this);
   relay_stream_ = front_.loop_.Attach(std::move(ours), *this);
   Open().Add(1);

@@ -40,7 +40,7 @@ void FrontConnection::Start(core::Fd fd) {
   // A reader that stalls for long, or one that is gone.
   core::net::TcpOptions options;
   options.user_timeout = core::Seconds(30);
-  [[maybe_unused]] const auto applied = core::net::ApplyTcpOptions(fd.get(), options);
+  (void)core::net::ApplyTcpOptions(fd.get(), options);
   stream_ = front_.loop_.Attach(std::move(fd), *this);
   SetDeadline(front_.shared_.limits.first_byte, front_.stats_.first_byte_late);
 }
