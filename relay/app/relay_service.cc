@@ -36,7 +36,7 @@ constexpr std::uint16_t kMaxShards = 64;
 constexpr std::size_t kInboxLimit = 16384;
 // Forwarding takes microseconds; whoever computes for longer on the same core, as a front
 // in a handshake, lets it in between.
-constexpr core::Duration kSlice = core::Micros(100);
+constexpr core::Duration kSlice = core::Micros(500);
 
 }  // namespace
 
