@@ -13,8 +13,7 @@ constexpr int kConnectLimitSeconds = 15;
 
 core::Result<> SendAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t sent = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
+    const ssize_t sent = TEMP_FAILURE_RETRY(::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL));
     if (sent <= 0) return core::FailErrno("sending to the relay", errno);
     bytes.remove_prefix(static_cast<std::size_t>(sent));
   }
@@ -48,11 +47,7 @@ core::Result<std::unique_ptr<DerpSocket>> DerpSocket::Connect(
     if (!status) return core::Fail(status.error().code, status.error().message);
     if (!sent) return core::Fail(sent.error().code, sent.error().message);
     if (*status == DerpLogin::Status::kDone) break;
-    const ssize_t got = ::recv(fd.get(), buffer, sizeof(buffer), 0);
-    if (got < 0 && errno == EINTR) {
-      bytes = {};
-      continue;
-    }
+    const ssize_t got = TEMP_FAILURE_RETRY(::recv(fd.get(), buffer, sizeof(buffer), 0));
     if (got < 0) return core::FailErrno("logging in to " + target.address.text(), errno);
     if (got == 0) {
       return core::Fail(core::ErrorCode::kClosed,

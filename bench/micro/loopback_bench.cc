@@ -1,14 +1,13 @@
 // What the kernel alone takes to tell many streams of one change: the floor under the
 // figures of `ringscale-bench control`, on the machine where it runs.
 #include <benchmark/benchmark.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <memory>
+#include <latch>
 #include <string>
 #include <thread>
 #include <vector>
@@ -33,7 +32,7 @@ class Receivers {
  public:
   Receivers(std::vector<core::Fd> sockets, int core)
       : thread_([this, core, sockets = std::move(sockets)] { Run(sockets, core); }) {
-    started_.wait(false);
+    started_.wait();
   }
   ~Receivers() {
     stop_ = true;
@@ -44,23 +43,24 @@ class Receivers {
   void Run(const std::vector<core::Fd>& sockets, int core) {
     (void)core::engine::PinThread(core);
     auto ring = core::io::UringRing::Create({});
+    std::array<core::io::Completion, 256> done;
     for (std::uint32_t i = 0; ring && i < sockets.size(); ++i) {
       (*ring)->ReceiveMultishot(sockets[i].get(), core::io::Token(kReceive, i, 0));
     }
-    std::array<core::io::Completion, 256> done;
-    while (!stop_) {
-      const std::size_t count = ring ? (*ring)->Turn(done, core::Millis(20)) : 0;
+    // Nothing comes yet: this starts the receives.
+    if (ring) (*ring)->Turn(done, {});
+    started_.count_down();
+    while (ring && !stop_) {
+      const std::size_t count = (*ring)->Turn(done, core::Millis(20));
       for (std::size_t i = 0; i < count; ++i) {
         const auto& one = done[i];
         if (one.has_buffer) (*ring)->ReturnBuffer(one.buffer_id);
         if (!one.more) (*ring)->ReceiveMultishot(sockets[one.token.slot()].get(), one.token);
       }
-      started_ = true;
-      started_.notify_one();
     }
   }
 
-  std::atomic<bool> started_ = false;
+  std::latch started_{1};
   std::atomic<bool> stop_ = false;
   std::thread thread_;
 };

@@ -98,7 +98,8 @@ class Damage : public testing::Test {
  protected:
   void SetUp() override {
     auto store = OpenStore(options_);
-    for (std::uint64_t id = 1; id <= 300; ++id) store->Commit(Pair(id), [](core::Result<>) {});
+    // Each by itself: how commits come to be grouped decides which pages are free.
+    for (std::uint64_t id = 1; id <= 300; ++id) ASSERT_TRUE(CommitNow(*store, Pair(id)));
     WriteBatch remove;  // leaves free pages and overflow pages behind
     for (std::uint64_t id = 100; id < 200; ++id) remove.Delete(Table::kNodes, IdKey(id));
     UserRow large = SampleUser(5);
@@ -172,9 +173,7 @@ TEST_F(Damage, RandomPageIsNeverAWrongRow) {
       EXPECT_EQ(*opened, content_) << "page " << page << " from " << start % 4096;
     }
   }
-  // How many pages are free, and so how many hits nobody notices, depends on how the
-  // commits were grouped: about half of all.
-  EXPECT_GT(refused, 50);
+  EXPECT_GT(refused, 100);
 }
 
 TEST_F(Damage, EveryRecordsBytesAreProtected) {
