@@ -14,10 +14,10 @@ namespace {
 
 // `indent` < 0 = everything on one line.
 void AppendJson(std::string& out, const Value& value, int indent) {
-  const auto newline = [&out, indent](bool more) {
-    if (indent < 0) return;
+  const auto newline = [&out](int depth) {
+    if (depth < 0) return;
     out += '\n';
-    out.append(static_cast<std::size_t>(indent) + (more ? 1 : 0), '\t');
+    out.append(static_cast<std::size_t>(depth), '\t');
   };
   const int inner = indent < 0 ? -1 : indent + 1;
   switch (value.kind()) {
@@ -43,10 +43,10 @@ void AppendJson(std::string& out, const Value& value, int indent) {
       for (const Value& item : value.items()) {
         if (!first) out += ',';
         first = false;
-        newline(true);
+        newline(inner);
         AppendJson(out, item, inner);
       }
-      newline(false);
+      newline(indent);
       out += ']';
       return;
     }
@@ -60,12 +60,12 @@ void AppendJson(std::string& out, const Value& value, int indent) {
       for (const auto& [name, member] : value.members()) {
         if (!first) out += ',';
         first = false;
-        newline(true);
+        newline(inner);
         core::json::AppendQuoted(out, name);
         out += indent < 0 ? ":" : ": ";
         AppendJson(out, member, inner);
       }
-      newline(false);
+      newline(indent);
       out += '}';
       return;
     }
