@@ -248,6 +248,8 @@ def main():
                         help="the rows whose name matches: " + ", ".join(ROWS))
     arguments = parser.parse_args()
     names = [name for name in ROWS if re.search(arguments.only, name)]
+    if arguments.real_time and os.geteuid() != 0:
+        parser.error("--real-time needs root")
     if not names:
         parser.error(f"no row matches {arguments.only!r}; there are {', '.join(ROWS)}")
     # A signal ends the servers and the clients, too.
