@@ -59,8 +59,11 @@ class Loop {
   // Queues bytes; everything queued goes out in one send when the previous one
   // has completed. Never blocks; the caller bounds what it queues by QueuedBytes.
   virtual void Send(StreamId stream, std::string bytes) = 0;
-  virtual void Send(StreamId stream, SliceList slices) = 0;
+  virtual void Send(StreamId stream, SharedSlice slice) = 0;
   [[nodiscard]] virtual std::size_t QueuedBytes(StreamId stream) const = 0;
+  // Fetches what Send reads into the cache: for somebody who sends on many streams that
+  // have been silent for long.
+  virtual void Prefetch(StreamId stream) const { (void)stream; }
   // Stops and resumes receiving (back-pressure). OnReceive is not called while
   // paused; up to one buffer that was already on its way is kept for later. A
   // peer that goes is then noticed only by sending or after resuming.

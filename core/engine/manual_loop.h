@@ -38,7 +38,7 @@ class ManualLoop : public Loop {
 
   StreamId Attach(Fd, StreamHandler&) override { return {}; }
   void Send(StreamId, std::string) override {}
-  void Send(StreamId, SliceList) override {}
+  void Send(StreamId, SharedSlice) override {}
   [[nodiscard]] std::size_t QueuedBytes(StreamId) const override { return 0; }
   void PauseReceive(StreamId) override {}
   void ResumeReceive(StreamId) override {}

@@ -20,6 +20,8 @@ namespace {
 constexpr Duration kLongestWait = Seconds(60);
 // Out of descriptors or memory: accepting goes on after this.
 constexpr Duration kAcceptPause = Millis(100);
+// So many completions before its turn comes, what a stream's one reads is fetched.
+constexpr std::size_t kAhead = 4;
 
 }  // namespace
 
@@ -77,7 +79,10 @@ void RingLoop<Ring>::Run() {
     const std::size_t count = ring_->Turn(completions_, WaitTime());
     now_ = MonotonicNow();
     wall_ = WallNow();
-    for (std::size_t i = 0; i < count; ++i) OnCompletion(completions_[i]);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (i + kAhead < count) streams_.Prefetch(completions_[i + kAhead]);
+      OnCompletion(completions_[i]);
+    }
     retired_listeners_.clear();
     wheel_.AdvanceTo(now_, [this](TimerNode& node) { FireTimer(static_cast<Timer&>(node)); });
   }

@@ -48,12 +48,13 @@ class RingLoop final : public ReleasableLoop {
   void Send(StreamId stream, std::string bytes) override {
     streams_.Send(stream, SharedSlice::Own(std::move(bytes)));
   }
-  void Send(StreamId stream, SliceList slices) override {
-    streams_.Send(stream, std::move(slices));
+  void Send(StreamId stream, SharedSlice slice) override {
+    streams_.Send(stream, std::move(slice));
   }
   [[nodiscard]] std::size_t QueuedBytes(StreamId stream) const override {
     return streams_.QueuedBytes(stream);
   }
+  void Prefetch(StreamId stream) const override { streams_.Prefetch(stream); }
   void PauseReceive(StreamId stream) override { streams_.PauseReceive(stream); }
   void ResumeReceive(StreamId stream) override { streams_.ResumeReceive(stream); }
   Result<Fd> Detach(StreamId stream) override { return streams_.Detach(stream); }

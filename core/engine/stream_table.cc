@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/base/prefetch.h"
 #include "core/io/epoll_ring.h"
 #include "core/io/uring_ring.h"
 
@@ -18,10 +19,12 @@ constexpr std::size_t kDiscardMax = 1024 * 1024;
 // How long a peer that has ended its direction may take for what is queued.
 constexpr Duration kHalfClosedLimit = Seconds(5);
 // One for each send of a turn in which many streams get something (1 KiB each).
-constexpr std::size_t kSpareFlightsMax = 256;
-// A queue that grew beyond this gives its memory back when it is empty.
-constexpr std::size_t kKeptQueueCapacity = 8;
+constexpr std::size_t kSparePiecesMax = 256;
 constexpr std::uint32_t kSlotsMax = 1u << 24;  // what a Token holds
+
+iovec PieceOf(const SharedSlice& slice) {
+  return {const_cast<char*>(slice.bytes.data()), slice.bytes.size()};
+}
 
 }  // namespace
 
@@ -80,7 +83,7 @@ void StreamTable<Ring>::CloseSlot(std::uint32_t slot, Stream& stream) {
   stream.handler = nullptr;
   stream.closed = true;
   loop_.CancelTimer(std::exchange(stream.limit_timer, {}));
-  if (stream.receiving || stream.flight != nullptr) ring_.CancelFd(stream.fd.get());
+  if (stream.receiving || stream.flying > 0) ring_.CancelFd(stream.fd.get());
   FreeWhenIdle(slot, stream);
 }
 
@@ -88,7 +91,7 @@ void StreamTable<Ring>::CloseSlot(std::uint32_t slot, Stream& stream) {
 // not come back as another connection while an operation still carries it.
 template <class Ring>
 void StreamTable<Ring>::FreeWhenIdle(std::uint32_t slot, Stream& stream) {
-  if (!stream.closed || stream.receiving || stream.flight != nullptr) return;
+  if (!stream.closed || stream.receiving || stream.flying > 0) return;
   stream.fd.Reset();
   Free(slot, stream);
 }
@@ -188,23 +191,11 @@ Result<Fd> StreamTable<Ring>::Detach(StreamId id) {
 // --- sending ---
 
 template <class Ring>
-void StreamTable<Ring>::Send(StreamId id, SliceList slices) {
-  Stream* const stream = Find(id);
-  if (stream == nullptr) return;
-  for (SharedSlice& slice : slices) {
-    if (slice.bytes.empty()) continue;
-    stream->queued_bytes += slice.bytes.size();
-    stream->queue.push_back(std::move(slice));
-  }
-  if (stream->queued_bytes > 0) MarkDirty(SlotOf(id), *stream);
-}
-
-template <class Ring>
 void StreamTable<Ring>::Send(StreamId id, SharedSlice slice) {
   Stream* const stream = Find(id);
   if (stream == nullptr || slice.bytes.empty()) return;
   stream->queued_bytes += slice.bytes.size();
-  stream->queue.push_back(std::move(slice));
+  stream->queue.Push(std::move(slice));
   MarkDirty(SlotOf(id), *stream);
 }
 
@@ -212,6 +203,18 @@ template <class Ring>
 std::size_t StreamTable<Ring>::QueuedBytes(StreamId id) const {
   const Stream* const stream = Find(id);
   return stream == nullptr ? 0 : stream->queued_bytes;
+}
+
+template <class Ring>
+void StreamTable<Ring>::Prefetch(StreamId id) const {
+  const std::uint32_t slot = SlotOf(id);
+  if (slot < streams_.size()) core::Prefetch(&streams_[slot], sizeof(Stream));
+}
+
+template <class Ring>
+void StreamTable<Ring>::Prefetch(const io::Completion& completion) const {
+  const std::uint32_t slot = completion.token.slot();
+  if (!completion.wake && slot < streams_.size()) core::Prefetch(&streams_[slot], sizeof(Stream));
 }
 
 template <class Ring>
@@ -228,7 +231,7 @@ void StreamTable<Ring>::FlushDirty() {
     Stream& stream = streams_[slot];
     stream.listed = false;
     if (stream.closed || !stream.fd.valid()) continue;
-    if (stream.flight == nullptr && stream.queued_bytes > 0) StartSend(slot, stream);
+    if (stream.flying == 0 && stream.queued_bytes > 0) StartSend(slot, stream);
     if (stream.handler == nullptr || stream.paused || stream.receiving) continue;
     if (stream.kept.empty()) {
       StartReceive(slot, stream);
@@ -243,21 +246,26 @@ void StreamTable<Ring>::FlushDirty() {
 
 template <class Ring>
 void StreamTable<Ring>::StartSend(std::uint32_t slot, Stream& stream) {
-  if (spare_flights_.empty()) {
-    stream.flight = std::make_unique_for_overwrite<Flight>();
+  stream.flying = std::min(stream.queue.size(), kMaxGather);
+  const iovec* first = &stream.piece;
+  if (stream.flying == 1) {
+    stream.piece = PieceOf(stream.queue[0]);
+    stream.flying_bytes = stream.piece.iov_len;
   } else {
-    stream.flight = std::move(spare_flights_.back());
-    spare_flights_.pop_back();
+    if (spare_pieces_.empty()) {
+      stream.pieces = std::make_unique_for_overwrite<Pieces>();
+    } else {
+      stream.pieces = std::move(spare_pieces_.back());
+      spare_pieces_.pop_back();
+    }
+    first = stream.pieces->data();
+    stream.flying_bytes = 0;
+    for (std::size_t i = 0; i < stream.flying; ++i) {
+      (*stream.pieces)[i] = PieceOf(stream.queue[i]);
+      stream.flying_bytes += (*stream.pieces)[i].iov_len;
+    }
   }
-  Flight& flight = *stream.flight;
-  flight.pieces = std::min(stream.queue.size() - stream.queue_head, kMaxGather);
-  flight.bytes = 0;
-  for (std::size_t i = 0; i < flight.pieces; ++i) {
-    const std::string_view bytes = stream.queue[stream.queue_head + i].bytes;
-    flight.iov[i] = {const_cast<char*>(bytes.data()), bytes.size()};
-    flight.bytes += bytes.size();
-  }
-  ring_.Send(stream.fd.get(), flight.iov.data(), static_cast<unsigned>(flight.pieces),
+  ring_.Send(stream.fd.get(), first, static_cast<unsigned>(stream.flying),
              io::Token(kSend, slot, stream.generation));
 }
 
@@ -268,7 +276,7 @@ void StreamTable<Ring>::OnSendDone(const io::Completion& completion) {
   Stream& stream = *found;
   const std::uint32_t slot = completion.token.slot();
   const bool complete =
-      completion.result >= 0 && static_cast<std::size_t>(completion.result) == stream.flight->bytes;
+      completion.result >= 0 && static_cast<std::size_t>(completion.result) == stream.flying_bytes;
   DropSent(stream);
   if (stream.closed) {
     FreeWhenIdle(slot, stream);
@@ -286,26 +294,11 @@ void StreamTable<Ring>::OnSendDone(const io::Completion& completion) {
 
 template <class Ring>
 void StreamTable<Ring>::DropSent(Stream& stream) {
-  Flight& flight = *stream.flight;
-  for (std::size_t i = 0; i < flight.pieces; ++i) stream.queue[stream.queue_head + i] = {};
-  stream.queue_head += flight.pieces;
-  stream.queued_bytes -= flight.bytes;
-  if (spare_flights_.size() < kSpareFlightsMax) {
-    spare_flights_.push_back(std::move(stream.flight));
-  }
-  stream.flight.reset();
-  if (stream.queue_head == stream.queue.size()) {
-    if (stream.queue.capacity() > kKeptQueueCapacity) {
-      SliceList().swap(stream.queue);
-    } else {
-      stream.queue.clear();
-    }
-    stream.queue_head = 0;
-  } else if (stream.queue_head >= 1024 && stream.queue_head * 2 >= stream.queue.size()) {
-    stream.queue.erase(stream.queue.begin(),
-                       stream.queue.begin() + static_cast<std::ptrdiff_t>(stream.queue_head));
-    stream.queue_head = 0;
-  }
+  stream.queue.Drop(std::exchange(stream.flying, 0));
+  stream.queued_bytes -= std::exchange(stream.flying_bytes, 0);
+  if (stream.pieces == nullptr) return;
+  if (spare_pieces_.size() < kSparePiecesMax) spare_pieces_.push_back(std::move(stream.pieces));
+  stream.pieces.reset();
 }
 
 // --- the end ---

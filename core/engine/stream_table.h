@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/engine/loop.h"
+#include "core/engine/slice_queue.h"
 #include "core/io/ring.h"
 
 namespace ringscale::core::engine {
@@ -30,9 +31,9 @@ class StreamTable {
   StreamTable& operator=(const StreamTable&) = delete;
 
   StreamId Attach(Fd fd, StreamHandler& handler);
-  void Send(StreamId id, SliceList slices);
   void Send(StreamId id, SharedSlice slice);
   [[nodiscard]] std::size_t QueuedBytes(StreamId id) const;
+  void Prefetch(StreamId id) const;
   void PauseReceive(StreamId id);
   void ResumeReceive(StreamId id);
   Result<Fd> Detach(StreamId id);
@@ -41,6 +42,8 @@ class StreamTable {
 
   void OnReceived(const io::Completion& completion);
   void OnSendDone(const io::Completion& completion);
+  // Fetches what handling it reads into the cache.
+  void Prefetch(const io::Completion& completion) const;
 
   // Starts what the turn's events asked for: one send per stream. At the end of
   // each turn.
@@ -55,15 +58,13 @@ class StreamTable {
   static constexpr std::size_t kMaxGather = 64;
 
   // The pieces of one send, kept until it completes.
-  struct Flight {
-    std::array<iovec, kMaxGather> iov;
-    std::size_t pieces = 0;
-    std::size_t bytes = 0;
-  };
+  using Pieces = std::array<iovec, kMaxGather>;
 
-  struct Stream {
-    Fd fd;
+  // What sending one slice touches comes first: there are thousands of streams, and the
+  // quiet ones are in no cache.
+  struct alignas(64) Stream {
     StreamHandler* handler = nullptr;  // null: the owner has let go
+    Fd fd;
     std::uint32_t generation = 1;
     bool receiving = false;  // a receive is in flight
     bool paused = false;
@@ -71,11 +72,13 @@ class StreamTable {
     bool draining = false;  // CloseAfterFlush: send, announce the end, discard
     bool end_announced = false;
     bool peer_ended = false;
-    bool listed = false;             // in dirty_
-    std::unique_ptr<Flight> flight;  // a send is in flight
-    SliceList queue;
-    std::size_t queue_head = 0;
+    bool listed = false;     // in dirty_
+    std::size_t flying = 0;  // slices of the queue that are being sent
+    std::size_t flying_bytes = 0;
     std::size_t queued_bytes = 0;
+    iovec piece{};  // what is being sent, when it is one
+    SliceQueue queue;
+    std::unique_ptr<Pieces> pieces;  // when it is more
     std::size_t discarded_bytes = 0;
     std::string kept;  // received while paused
     TimerId limit_timer;
@@ -107,7 +110,7 @@ class StreamTable {
   std::vector<std::uint32_t> free_slots_;
   std::vector<std::uint32_t> dirty_;
   std::vector<std::uint32_t> flushing_;
-  std::vector<std::unique_ptr<Flight>> spare_flights_;
+  std::vector<std::unique_ptr<Pieces>> spare_pieces_;
 };
 
 }  // namespace ringscale::core::engine

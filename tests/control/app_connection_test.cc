@@ -331,8 +331,7 @@ TEST_F(ControlApp, ClosesTheIdleSoonerWhenUnregistered) {
 TEST_F(ControlApp, ClosesTheIdleThatTakesNoGoodbye) {
   const auto connected = Connect("192.0.2.2", false);
   loop.hold_sends = true;
-  core::SliceList stuck{core::SharedSlice::Own(std::string(limits.send_high_water, 'x'))};
-  loop.Send(connected->stream, stuck);
+  loop.Send(connected->stream, std::string(limits.send_high_water, 'x'));
   loop.Advance(core::Seconds(32));
   EXPECT_TRUE(loop.IsOpen(connected->stream));
   loop.Advance(core::Seconds(5));

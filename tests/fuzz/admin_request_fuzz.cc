@@ -33,9 +33,7 @@ class OneStreamLoop final : public core::engine::ManualLoop {
     Require(handler_ != nullptr);
     sent_ += bytes;
   }
-  void Send(StreamId, core::SliceList slices) override {
-    for (const core::SharedSlice& slice : slices) sent_ += slice.bytes;
-  }
+  void Send(StreamId, core::SharedSlice slice) override { sent_ += slice.bytes; }
   void PauseReceive(StreamId) override { paused_ = true; }
   void ResumeReceive(StreamId) override { paused_ = false; }
   core::Result<core::Fd> Detach(StreamId) override {

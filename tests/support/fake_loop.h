@@ -106,8 +106,8 @@ class FakeLoop final : public core::engine::Loop {
     it->second.queued += bytes.size();
     sent_[stream.value] += bytes;
   }
-  void Send(StreamId stream, core::SliceList slices) override {
-    for (const auto& slice : slices) Send(stream, std::string(slice.bytes));
+  void Send(StreamId stream, core::SharedSlice slice) override {
+    Send(stream, std::string(slice.bytes));
   }
   [[nodiscard]] std::size_t QueuedBytes(StreamId stream) const override {
     const auto it = streams_.find(stream.value);

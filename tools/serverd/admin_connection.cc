@@ -233,9 +233,9 @@ void AdminConnection::Pump() {
     std::size_t size = 0;
     for (const core::SharedSlice& slice : slices) size += slice.bytes.size();
     if (size > 0) {
-      slices.insert(slices.begin(), core::SharedSlice::Own(ChunkHead(size)));
-      slices.push_back(core::SharedSlice::Own("\r\n"));
-      loop_.Send(stream_, std::move(slices));
+      loop_.Send(stream_, ChunkHead(size));
+      for (core::SharedSlice& slice : slices) loop_.Send(stream_, std::move(slice));
+      loop_.Send(stream_, std::string("\r\n"));
     }
     if (status == core::http::BodySource::Status::kEnd) {
       const bool failed = body_->failed();

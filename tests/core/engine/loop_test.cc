@@ -62,11 +62,7 @@ TEST_P(LoopTest, SendsOfOneTurnGoOutInOrderAndOnSentComesOnceEmpty) {
     loop().Send(id, piece);
     loop().Send(id, std::string());
   }
-  SliceList slices;
-  slices.push_back(SharedSlice::Own("tail1;"));
-  slices.push_back(SharedSlice::Own(""));
-  slices.push_back(SharedSlice::Own("tail2;"));
-  loop().Send(id, std::move(slices));
+  for (const char* tail : {"tail1;", "", "tail2;"}) loop().Send(id, SharedSlice::Own(tail));
   expected += "tail1;tail2;";
   EXPECT_EQ(loop().QueuedBytes(id), expected.size());
   Run();
@@ -89,7 +85,8 @@ TEST_P(LoopTest, SendsSharedMemoryToManyStreams) {
       if (++finished == kStreams) loop().Stop();
     };
     const StreamId id = loop().Attach(std::move(pairs.back().near), handler);
-    loop().Send(id, SliceList{shared, shared});
+    loop().Send(id, shared);
+    loop().Send(id, shared);
   }
   std::vector<std::string> got(kStreams);
   std::thread reader([&] {
