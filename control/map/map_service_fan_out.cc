@@ -23,13 +23,29 @@ constexpr std::size_t kMaxHistory = 65536;
 
 }  // namespace
 
+// The first change after a quiet time is told at the end of the turn that brought it,
+// together with what else that turn brings; those that follow are gathered.
 void MapServiceImpl::ScheduleTick() {
   if (tick_scheduled_) return;
   tick_scheduled_ = true;
-  tick_timer_ = loop_.After(options_.tick, [this] {
-    tick_scheduled_ = false;
-    Tick();
-  });
+  const core::Instant now = loop_.Now();
+  const core::Instant earliest = EarliestTick();
+  const auto task = [alive = std::weak_ptr(alive_)] {
+    if (const auto service = alive.lock()) (*service)->OnTick();
+  };
+  if (now >= earliest && loop_.Post(task)) return;
+  tick_timer_ = loop_.After(std::max(earliest - now, core::Duration{}), task);
+}
+
+core::Instant MapServiceImpl::EarliestTick() const {
+  if (fan_out_ == 0) return loop_.Now();
+  const core::Duration last = fan_out_progress_ - fan_out_started_;
+  return fan_out_started_ + std::max(options_.tick, std::min(last * kPause, kLongestPause));
+}
+
+void MapServiceImpl::OnTick() {
+  tick_scheduled_ = false;
+  Tick();
 }
 
 void MapServiceImpl::Publish() {
@@ -40,26 +56,22 @@ void MapServiceImpl::Publish() {
 // step follows a pointer that the one before has fetched.
 void MapServiceImpl::FetchAhead(std::size_t slot) const {
   constexpr std::size_t kStep = 4;
-  constexpr std::size_t kWakerBytes = 256;
+  constexpr std::size_t kStreamBytes = 256;  // of what telling reads
+  constexpr std::size_t kWakerBytes = 128;
   const auto at = [&](std::size_t steps) {
     const std::size_t ahead = slot + steps * kStep;
     return ahead < slots_.size() ? slots_[ahead].stream : nullptr;
   };
-  if (const StreamImpl* stream = at(3)) core::Prefetch(stream, sizeof *stream);
+  if (const StreamImpl* stream = at(3)) core::Prefetch(stream, kStreamBytes);
   if (const StreamImpl* stream = at(2)) core::Prefetch(&stream->waker_, kWakerBytes);
   if (const StreamImpl* stream = at(1)) stream->waker_.Prefetch();
 }
 
 void MapServiceImpl::Tick() {
   const core::Instant now = loop_.Now();
-  const core::Duration last = fan_out_progress_ - fan_out_started_;
-  const core::Instant earliest = fan_out_started_ + std::min(last * kPause, kLongestPause);
-  if (fan_out_ > 0 && now < earliest) {
-    tick_scheduled_ = true;
-    tick_timer_ = loop_.After(earliest - now, [this] {
-      tick_scheduled_ = false;
-      Tick();
-    });
+  // The last fan-out went on meanwhile.
+  if (now < EarliestTick()) {
+    ScheduleTick();
     return;
   }
   if (published_ == index_.head()) return;

@@ -223,6 +223,11 @@ OutputPtr MapServiceImpl::NextOutput(StreamImpl& stream) {
   return output;
 }
 
+bool MapServiceImpl::HasNothingFor(const StreamImpl& stream) const {
+  return stream.phase_ == Phase::kLive && stream.position_ >= published_ && stream.ping_.empty() &&
+         !stream.keep_alive_due_;
+}
+
 OutputPtr MapServiceImpl::MakeFullMap(StreamImpl& stream) {
   const Node* viewer = source_.FindNode(stream.node_);
   if (viewer == nullptr) {

@@ -49,7 +49,7 @@ struct MapOptions {
   // of arrival; who waits gets keep-alives.
   std::size_t full_maps = 64;
   std::size_t expired_streams = 1024;              // of unknown node keys
-  core::Duration tick = core::Millis(10);          // at least this long after a change
+  core::Duration tick = core::Millis(10);          // at least this long between fan-outs
   core::Duration slow_map = core::Seconds(10);     // then others may start theirs
   core::Duration stalled_map = core::Seconds(30);  // without a pull: ended
 };
@@ -114,6 +114,8 @@ class MapServiceImpl final : public MapService {
   void OnTaken(StreamImpl& stream, std::size_t bytes, bool complete);
   // What an idle stream gets now; null = nothing.
   [[nodiscard]] OutputPtr NextOutput(StreamImpl& stream);
+  // Without asking NextOutput; false when that could have something.
+  [[nodiscard]] bool HasNothingFor(const StreamImpl& stream) const;
   // Its next pull ends the body.
   void End(StreamImpl& stream);
   void Stop(StreamImpl& stream);
@@ -139,6 +141,8 @@ class MapServiceImpl final : public MapService {
 
   // --- deltas ---
   void ScheduleTick();
+  [[nodiscard]] core::Instant EarliestTick() const;
+  void OnTick();
   void FetchAhead(std::size_t slot) const;
   void Tick();
   // The streams from this slot on, over several turns of the loop if need be.

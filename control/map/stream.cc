@@ -11,11 +11,11 @@ StreamImpl::StreamImpl(MapServiceImpl& service, NodeId node, const MapRequest& r
                        ClientKind client, core::http::BodyWaker& waker)
     : service_(service),
       waker_(waker),
+      encoding_(request.zstd ? Encoding::kZstd : Encoding::kPlain),
+      keep_alive_(request.keep_alive),
       node_(node),
       node_key_(request.node_key),
-      client_(std::move(client)),
-      encoding_(request.zstd ? Encoding::kZstd : Encoding::kPlain),
-      keep_alive_(request.keep_alive) {
+      client_(std::move(client)) {
   service_.Register(*this);
 }
 
@@ -54,8 +54,9 @@ core::http::BodySource::Status StreamImpl::Pull(std::size_t limit, core::SliceLi
       offset_ = 0;
     }
   }
-  service_.OnTaken(*this, taken, slice_ == output_->slices.size());
-  return Status::kMore;
+  const bool complete = slice_ == output_->slices.size();
+  service_.OnTaken(*this, taken, complete);
+  return complete && service_.HasNothingFor(*this) ? Status::kWait : Status::kMore;
 }
 
 }  // namespace ringscale::control

@@ -54,41 +54,42 @@ class StreamImpl final : public MapStream {
   [[nodiscard]] bool idle() const { return output_ == nullptr; }
   void Give(OutputPtr output);
 
+  // What telling it of a change reads comes first: there are thousands, and they are in
+  // no cache.
   MapServiceImpl& service_;
   core::http::BodyWaker& waker_;
-  const NodeId node_;
-  const core::NodePublic node_key_;
-  const ClientKind client_;
-  const Encoding encoding_;
-  const bool keep_alive_;
-  std::string authority_;
-
   // The service's bookkeeping about this stream.
   Phase phase_ = Phase::kNeedsMap;
   Place place_ = Place::kNone;
+  const Encoding encoding_;
+  const bool keep_alive_;
   bool taking_map_ = false;    // the output is a full map
   bool had_map_ = false;       // at any time
   bool self_changed_ = false;  // its own Node is to be told
   bool keep_alive_due_ = false;
   bool told_expired_ = false;
-  std::string ping_;  // a map message on its way out, or empty
-  std::uint32_t slot_ = 0;
+  const NodeId node_;
+  OutputPtr output_;
+  std::size_t slice_ = 0;   // of output_
+  std::size_t offset_ = 0;  // in that slice
+  Sequence position_ = 0;
   AudiencePtr audience_;
   // As whose viewer it was told all up to `position_`: another one while its audience
   // changed since.
   AudiencePtr told_;
-  Sequence position_ = 0;
   std::optional<std::uint64_t> rules_version_;  // PolicyView::RulesVersion it was told
-  RulesDigests rules_;                          // what it was told
   std::uint64_t awaited_by_ = 0;                // the fan-out that waits for it
   core::Instant last_message_;                  // when the last one was taken
   core::Instant last_pull_;
+  std::string ping_;  // a map message on its way out, or empty
+
+  std::uint32_t slot_ = 0;
   core::Instant place_since_;
   core::Duration keep_alive_after_;
-
-  OutputPtr output_;
-  std::size_t slice_ = 0;   // of output_
-  std::size_t offset_ = 0;  // in that slice
+  RulesDigests rules_;  // what it was told
+  const core::NodePublic node_key_;
+  const ClientKind client_;
+  std::string authority_;
 };
 
 }  // namespace ringscale::control

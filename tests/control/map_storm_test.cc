@@ -136,6 +136,43 @@ TEST_F(MapStorm, LaggingStreamGetsOneMergedDelta) {
   ExpectConverged(*b, tailnet, policy);
 }
 
+TEST_F(MapStorm, TheFirstChangeIsToldAtOnceAndTheNextOnesTogether) {
+  auto [a, b] = StartWithTwoClients(3);
+  loop.Advance(core::Seconds(1));
+  const auto change = [&] {
+    ++tailnet.At(3).home_derp;
+    tailnet.Patched(3, Change::kHomeDerp);
+  };
+  change();
+  EXPECT_EQ(a->Drain(), 0U) << "what else this turn brings is told with it";
+  change();
+  loop.Advance(core::Duration{});
+  a->Drain();
+  b->Drain();
+  EXPECT_EQ(a->model.deltas, 1);
+  ExpectConverged(*a, tailnet, policy);
+
+  change();
+  loop.Advance(kTick - core::Millis(1));
+  change();
+  EXPECT_EQ(a->Drain(), 0U);
+  loop.Advance(core::Millis(1));
+  a->Drain();
+  EXPECT_EQ(a->model.deltas, 2);
+  ExpectConverged(*a, tailnet, policy);
+}
+
+TEST_F(MapStorm, WithoutRoomForTasksATimerTells) {
+  auto [a, b] = StartWithTwoClients(2);
+  loop.Advance(core::Seconds(1));
+  loop.refuse_posts = true;
+  tailnet.At(2).home_derp = 7;
+  tailnet.Patched(2, Change::kHomeDerp);
+  loop.Advance(core::Duration{});
+  EXPECT_GT(a->Drain(), 0U);
+  ExpectConverged(*a, tailnet, policy);
+}
+
 TEST_F(MapStorm, NextFanOutWaitsThreeTimesAsLongAsTheLastTook) {
   auto [a, b] = StartWithTwoClients(3);
   const auto change = [&] {
@@ -143,7 +180,7 @@ TEST_F(MapStorm, NextFanOutWaitsThreeTimesAsLongAsTheLastTook) {
     tailnet.Patched(3, Change::kHomeDerp);
   };
   change();
-  loop.Advance(kTick);
+  loop.Advance(core::Duration{});
   a->Drain();
   loop.Advance(core::Millis(40));  // the connections are busy for that long
   b->Drain();
@@ -158,8 +195,9 @@ TEST_F(MapStorm, NextFanOutWaitsThreeTimesAsLongAsTheLastTook) {
   ExpectConverged(*a, tailnet, policy);
   ExpectConverged(*b, tailnet, policy);
   // A client that takes its part much later than the others holds up nobody,
-  change();
   loop.Advance(core::Seconds(1));
+  change();
+  loop.Advance(core::Duration{});
   a->Drain();
   loop.Advance(core::Millis(900));
   b->Drain();

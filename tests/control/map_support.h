@@ -155,7 +155,7 @@ Members ExpectedPeer(const MapSource& tailnet, NodeId peer);
 // Fails the test unless the model equals the tailnet as `viewer` may see it.
 void ExpectConverged(const TestClient& client, const MapSource& tailnet, const PolicyView& policy);
 
-// The least time between a change and its fan-out.
+// The least time between two fan-outs.
 inline constexpr core::Duration kTick = core::Millis(10);
 
 // A service on a tailnet in memory under `Policy`.
@@ -192,9 +192,12 @@ class MapServiceFixture : public ::testing::Test {
     Settle({clients.a.get(), clients.b.get()});
     return clients;
   }
+  // Tells what may be told now, and what has to wait for the next fan-out.
   void Settle(const std::vector<TestClient*>& clients) {
-    loop.Advance(kTick);
-    for (TestClient* client : clients) client->Drain();
+    for (const core::Duration wait : {core::Duration{}, kTick}) {
+      loop.Advance(wait);
+      for (TestClient* client : clients) client->Drain();
+    }
   }
 
   ManualLoop loop;
