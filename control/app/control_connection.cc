@@ -12,6 +12,8 @@ namespace ringscale::control {
 namespace {
 
 constexpr std::uint8_t kIpv6SourceBits = 64;
+// What is told of one change, and the answers to most requests.
+constexpr std::size_t kSmallOutput = 1024;
 
 // A peer that stops acknowledging is gone: map streams get a message at least once a
 // minute, so that it shows. NOTSENT_LOWAT keeps the send queue here, where it can
@@ -29,17 +31,17 @@ void SetTcpOptions(int fd, core::Duration silence) {
 ControlConnection::ControlConnection(ControlServer& server,
                                      std::shared_ptr<const MachineConnection> info,
                                      NoiseClient client, bool registered)
-    : server_(server),
-      info_(std::move(info)),
-      fd_(std::move(client.fd)),
+    : registered_(registered),
+      server_(server),
+      h2_(*this, server.limits_.http2),
       transport_(std::move(client.transport)),
       websocket_(std::move(client.websocket)),
       session_(std::move(client.session)),
-      h2_(*this, server.limits_.http2),
+      info_(std::move(info)),
+      fd_(std::move(client.fd)),
       early_plaintext_(std::move(client.plaintext)),
       started_(server.loop_.Now()),
-      last_active_(started_),
-      registered_(registered) {}
+      last_active_(started_) {}
 
 ControlConnection::~ControlConnection() = default;
 
@@ -161,6 +163,10 @@ void ControlConnection::OnSent(core::engine::StreamId /*stream*/) {
   Pump();
 }
 
+void ControlConnection::Prefetch() const {
+  server_.loop_.Prefetch(stream_);
+}
+
 void ControlConnection::Pump() {
   const auto self = shared_from_this();
   while (!ended_) {
@@ -174,6 +180,7 @@ void ControlConnection::Pump() {
     in_output_ = false;
     drained_ = pieces.size() < room;
     std::string wire = transport_.TakeControlOutput();
+    core::SharedSlice small;
     if (websocket_ != nullptr && websocket_->has_output()) {
       const std::string frames = websocket_->TakeOutput();
       const std::array<std::string_view, 1> plain{frames};
@@ -181,15 +188,19 @@ void ControlConnection::Pump() {
     }
     if (!pieces.empty() && result) {
       server_.stats_.bytes_sent.Add(pieces.size());
-      std::string& records = server_.noise_;
-      records.clear();
-      result = session_.Seal(pieces.Views(), records);
-      if (result && transport_.kind() == core::tls::Transport::Kind::kPlain &&
-          websocket_ == nullptr && wire.empty()) {
-        wire = std::move(records);
+      const bool bare = transport_.kind() == core::tls::Transport::Kind::kPlain &&
+                        websocket_ == nullptr && wire.empty();
+      const std::size_t size = noise::Session::SealedSize(pieces.size());
+      if (bare && size <= kSmallOutput) {
+        result = session_.Seal(pieces.Views(), server_.arena_.Room(size));
+        if (result) small = server_.arena_.Take();
+      } else if (bare) {
+        result = session_.Seal(pieces.Views(), wire);
+      } else {
+        std::string& records = server_.noise_;
         records.clear();
-      } else if (result) {
-        result = SealForWire(records, wire);
+        result = session_.Seal(pieces.Views(), records);
+        if (result) result = SealForWire(records, wire);
       }
     }
     pieces.Clear();
@@ -197,8 +208,9 @@ void ControlConnection::Pump() {
       Close(close_reason_ != nullptr ? *close_reason_ : server_.stats_.closed_http2);
       return;
     }
-    const bool idle = wire.empty();
-    if (!idle) server_.loop_.Send(stream_, std::move(wire));
+    const bool idle = wire.empty() && small.bytes.empty();
+    if (!wire.empty()) server_.loop_.Send(stream_, std::move(wire));
+    if (!small.bytes.empty()) server_.loop_.Send(stream_, std::move(small));
     if (h2_.finished()) {
       (goaway_reason_ != nullptr ? *goaway_reason_ : server_.stats_.closed_http2).Add();
       std::string close = transport_.SealClose(server_.pool_);

@@ -30,7 +30,7 @@ class ControlConnection final : public core::engine::StreamHandler,
   // Sends what there is while the socket takes it.
   void Pump();
   // Fetches what Pump reads first into the cache.
-  void Prefetch() const { h2_.Prefetch(); }
+  void Prefetch() const;
   // Closes for reasons of time. `now` is the loop's.
   void Sweep(core::Instant now);
   // No new streams; closes, counted by `reason`, when the last one has ended.
@@ -77,23 +77,7 @@ class ControlConnection final : public core::engine::StreamHandler,
   void CheckRegistered();
   void End(bool flush);
 
-  ControlServer& server_;
-  const std::shared_ptr<const MachineConnection> info_;
-  core::Fd fd_;  // until Start
-  core::engine::StreamId stream_;
-  core::tls::Transport transport_;
-  std::unique_ptr<core::http::WebSocket> websocket_;
-  noise::Session session_;
-  core::http::H2Server h2_;
-  std::string early_plaintext_;        // until Start
-  std::vector<std::int32_t> streams_;  // dispatched and not closed
-  std::vector<std::pair<std::int32_t, std::move_only_function<void()>>> gone_calls_;
-  core::Counter* close_reason_ = nullptr;
-  core::Counter* goaway_reason_ = nullptr;
-  core::Instant started_;
-  core::Instant last_active_;  // when the last stream closed, or a request was complete
-  // Since when every sweep has found a request that was not complete.
-  std::optional<core::Instant> incomplete_since_;
+  // What Pump reads for a message to a quiet stream comes first, beside `dirty`.
   bool registered_;
   // Inside a call of the HTTP/2 session: it must stay. Output follows input anyway.
   bool in_feed_ = false;
@@ -101,6 +85,23 @@ class ControlConnection final : public core::engine::StreamHandler,
   // The session had nothing more when it was asked last, and nothing happened since.
   bool drained_ = false;
   bool ended_ = false;
+  ControlServer& server_;
+  core::engine::StreamId stream_;
+  core::http::H2Server h2_;
+  core::tls::Transport transport_;
+  std::unique_ptr<core::http::WebSocket> websocket_;
+  core::Counter* close_reason_ = nullptr;
+  core::Counter* goaway_reason_ = nullptr;
+  noise::Session session_;
+  const std::shared_ptr<const MachineConnection> info_;
+  core::Fd fd_;                        // until Start
+  std::string early_plaintext_;        // until Start
+  std::vector<std::int32_t> streams_;  // dispatched and not closed
+  std::vector<std::pair<std::int32_t, std::move_only_function<void()>>> gone_calls_;
+  core::Instant started_;
+  core::Instant last_active_;  // when the last stream closed, or a request was complete
+  // Since when every sweep has found a request that was not complete.
+  std::optional<core::Instant> incomplete_since_;
 };
 
 }  // namespace ringscale::control

@@ -16,6 +16,7 @@
 #include "control/app/connection_groups.h"
 #include "control/app/machine_api.h"
 #include "control/app/ports.h"
+#include "core/base/slice_arena.h"
 #include "core/engine/loop.h"
 #include "core/http/h2_server.h"
 #include "core/obs/metrics.h"
@@ -129,6 +130,7 @@ class ControlServer {
   core::http::OutputPieces pieces_;
   std::string plaintext_;
   std::string noise_;
+  core::SliceArena arena_;  // small outputs until they are sent
 };
 
 }  // namespace ringscale::control

@@ -120,6 +120,11 @@ core::Result<> Session::Receive(core::Bytes bytes, std::string& plaintext) {
   return {};
 }
 
+std::size_t Session::SealedSize(std::size_t size) {
+  const std::size_t records = (size + kMaxPlaintext - 1) / kMaxPlaintext;
+  return size + records * (kHeader + aead::kTagSize);
+}
+
 core::Result<> Session::Seal(std::span<const std::string_view> pieces, std::string& out) {
   std::size_t total = 0;
   for (const std::string_view piece : pieces) total += piece.size();
@@ -128,19 +133,19 @@ core::Result<> Session::Seal(std::span<const std::string_view> pieces, std::stri
     return core::Fail(core::ErrorCode::kLimit, "Noise: the record counter is used up");
   }
   const std::size_t before = out.size();
-  const std::size_t wire = total + records * (kHeader + aead::kTagSize);
+  const std::size_t wire = SealedSize(total);
   bool sealed = true;
   out.resize_and_overwrite(before + wire, [&](char* data, std::size_t) {
     auto* at = reinterpret_cast<std::uint8_t*>(data) + before;
-    std::vector<std::string_view> record;
+    std::vector<std::string_view> parts;  // of one of several records
     std::size_t piece = 0;
     std::size_t offset = 0;
     for (std::size_t left = total; left > 0;) {
       const std::size_t length = std::min(left, kMaxPlaintext);
-      record.clear();
-      for (std::size_t filled = 0; filled < length;) {
+      parts.clear();
+      for (std::size_t filled = 0; records > 1 && filled < length;) {
         const std::string_view part = pieces[piece].substr(offset, length - filled);
-        if (!part.empty()) record.push_back(part);
+        if (!part.empty()) parts.push_back(part);
         filled += part.size();
         offset += part.size();
         if (offset == pieces[piece].size()) {
@@ -148,6 +153,7 @@ core::Result<> Session::Seal(std::span<const std::string_view> pieces, std::stri
           offset = 0;
         }
       }
+      const std::span<const std::string_view> record = records > 1 ? parts : pieces;
       at[0] = kRecordType;
       core::StoreBe16(at + 1, static_cast<std::uint16_t>(length + aead::kTagSize));
       sealed = sealed && aead::Seal(send_.key, aead::CounterNonce(send_.counter), {}, record,

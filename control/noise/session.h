@@ -34,6 +34,8 @@ class Session {
   // `plaintext`. Keeps an incomplete record. Any error is fatal.
   core::Result<> Receive(core::Bytes bytes, std::string& plaintext);
 
+  // How much Seal appends for pieces of `size` bytes together.
+  [[nodiscard]] static std::size_t SealedSize(std::size_t size);
   // Appends records that carry the pieces, in order, to `out`.
   core::Result<> Seal(std::span<const std::string_view> pieces, std::string& out);
 

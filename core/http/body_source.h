@@ -12,11 +12,11 @@ class BodySource {
  public:
   enum class Status : unsigned char {
     kMore,  // there may be more right away
-    kWait,  // nothing now; BodyWaker::Wake() will be called
+    kWait,  // nothing more now; BodyWaker::Wake() will be called
     kEnd,   // that was the last byte
   };
   virtual ~BodySource() = default;
-  // Appends up to `limit` bytes (at least one unless kWait or kEnd).
+  // Appends up to `limit` bytes, at least one with kMore.
   virtual Status Pull(std::size_t limit, SliceList& out) = 0;
   // The peer reset the stream or the connection broke. The source is destroyed after.
   virtual void OnAborted() {}

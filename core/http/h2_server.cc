@@ -24,9 +24,6 @@ void H2Server::Reset(std::int32_t stream) {
 Result<> H2Server::TakeOutput(std::size_t max, OutputPieces& out) {
   return session_->TakeOutput(max, out);
 }
-void H2Server::Prefetch() const {
-  session_->Prefetch();
-}
 void H2Server::GoAway() {
   session_->GoAway();
 }

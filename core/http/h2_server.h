@@ -98,10 +98,6 @@ class H2Server {
   // Appends output until it is at least `max` bytes or there is no more for now.
   Result<> TakeOutput(std::size_t max, OutputPieces& out);
 
-  // Fetches what TakeOutput reads first into the cache: for an owner that goes over many
-  // sessions which have been silent for long.
-  void Prefetch() const;
-
   // GOAWAY: streams that exist are served, new ones are refused.
   void GoAway();
   // Nothing more will be read or written: close when the output is sent.

@@ -23,6 +23,10 @@ std::string_view View(const std::uint8_t* data, std::size_t size) {
 
 }  // namespace
 
+Error NotSettled() {
+  return {ErrorCode::kInternal, "HTTP/2: the engine did not count what was sent past it"};
+}
+
 Error EngineError(ssize_t code) {
   const int number = static_cast<int>(code);
   ErrorCode kind = ErrorCode::kInvalid;
@@ -140,7 +144,9 @@ Result<> H2Server::Session::Feed(Bytes bytes) {
     failed_ = true;
     return Fail(ErrorCode::kLimit, "HTTP/2: too many bytes that lead to nothing");
   }
-  const ssize_t taken = nghttp2_session_mem_recv(session_, bytes.data(), bytes.size());
+  nghttp2_session* const engine = Engine();
+  if (failed_) return std::unexpected<Error>(NotSettled());
+  const ssize_t taken = nghttp2_session_mem_recv(engine, bytes.data(), bytes.size());
   if (taken < 0) {
     failed_ = true;
     return std::unexpected<Error>(EngineError(taken));
@@ -276,6 +282,10 @@ void H2Server::Session::Destroy(std::int32_t id) {
   const std::unique_ptr<Stream> stream = std::move(*it);
   *it = std::move(streams_.back());
   streams_.pop_back();
+  for (Stream** list : {&woken_, &taking_}) {
+    while (*list != nullptr && *list != stream.get()) list = &(*list)->next_woken;
+    if (*list != nullptr) *list = stream->next_woken;
+  }
   body_bytes_ -= stream->dispatched ? 0 : stream->request.body.size();
   if (stream->source && !stream->source_ended) stream->source->OnAborted();
   stream->source.reset();
@@ -290,27 +300,26 @@ void H2Server::Session::Abort() {
 void H2Server::Session::OnWake(Stream& stream) {
   if (stream.woken) return;
   stream.woken = true;
-  woken_.push_back(stream.id);
-  handler_.OnOutputReady();
+  stream.next_woken = std::exchange(woken_, &stream);
+  stream.handler.OnOutputReady();
 }
 
 void H2Server::Session::Reset(std::int32_t stream) {
   if (failed_ || Find(stream) == nullptr) return;
-  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream, NGHTTP2_INTERNAL_ERROR);
+  nghttp2_submit_rst_stream(Engine(), NGHTTP2_FLAG_NONE, stream, NGHTTP2_INTERNAL_ERROR);
   handler_.OnOutputReady();
 }
 
 void H2Server::Session::GoAway() {
   if (failed_) return;
-  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE,
+  nghttp2_submit_goaway(Engine(), NGHTTP2_FLAG_NONE,
                         nghttp2_session_get_last_proc_stream_id(session_), NGHTTP2_NO_ERROR,
                         nullptr, 0);
   handler_.OnOutputReady();
 }
 
-bool H2Server::Session::finished() const {
-  return failed_ ||
-         (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0);
+bool H2Server::Session::EngineFinished() const {
+  return nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
 }
 
 }  // namespace ringscale::core::http

@@ -1,5 +1,6 @@
 // Answers on their way out: heads, bodies pulled as the peer takes them.
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "core/http/h2_session.h"
@@ -7,7 +8,8 @@
 namespace ringscale::core::http {
 namespace {
 
-constexpr std::size_t kKeptSlices = 4;
+constexpr std::size_t kFrameHeader = 9;      // RFC 9113 section 4.1
+constexpr std::size_t kFrameMax = 16 << 10;  // what every peer takes, section 4.2
 
 nghttp2_nv Field(std::string_view name, std::string_view value) {
   // nghttp2 copies both (no NO_COPY flags), so it does not write to them.
@@ -30,7 +32,7 @@ bool H2Server::Session::Submit(Stream& stream, int status, const std::vector<Hea
   body.source.ptr = &stream;
   body.read_callback = ReadBody;
   const bool bodiless = !with_body || stream.request.method == "HEAD" || status == 204;
-  if (nghttp2_submit_response(session_, stream.id, fields.data(), fields.size(),
+  if (nghttp2_submit_response(Engine(), stream.id, fields.data(), fields.size(),
                               bodiless ? nullptr : &body) != 0) {
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id, NGHTTP2_INTERNAL_ERROR);
   }
@@ -65,17 +67,26 @@ bool H2Server::Session::RespondStream(std::int32_t stream_id, int status,
   return Submit(*stream, status, headers, true);
 }
 
+BodySource::Status H2Server::Session::Pull(Stream& stream, std::size_t limit) {
+  stream.pending.clear();
+  stream.pending_first = 0;
+  const BodySource::Status status = stream.source->Pull(limit, stream.pending);
+  for (const SharedSlice& slice : stream.pending) stream.pending_bytes += slice.bytes.size();
+  stream.source_ended = status == BodySource::Status::kEnd;
+  return status;
+}
+
 ssize_t H2Server::Session::ReadBody(nghttp2_session*, std::int32_t /*stream_id*/,
                                     std::uint8_t* /*buffer*/, std::size_t size,
-                                    std::uint32_t* flags, nghttp2_data_source* source,
-                                    void* /*user*/) {
+                                    std::uint32_t* flags, nghttp2_data_source* source, void* user) {
   auto& stream = *static_cast<Stream*>(source->ptr);
+  *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+  if (static_cast<Session*>(user)->settling_) {
+    if (stream.owed == 0) return NGHTTP2_ERR_DEFERRED;
+    return static_cast<ssize_t>(std::min(size, stream.owed));
+  }
   if (stream.pending_bytes == 0 && !stream.source_ended) {
-    stream.pending.clear();
-    stream.pending_first = 0;
-    const BodySource::Status status = stream.source->Pull(size, stream.pending);
-    for (const SharedSlice& slice : stream.pending) stream.pending_bytes += slice.bytes.size();
-    stream.source_ended = status == BodySource::Status::kEnd;
+    const BodySource::Status status = stream.session.Pull(stream, size);
     if (stream.pending_bytes == 0 && !stream.source_ended) {
       if (status == BodySource::Status::kMore) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
       stream.waiting = true;
@@ -83,7 +94,6 @@ ssize_t H2Server::Session::ReadBody(nghttp2_session*, std::int32_t /*stream_id*/
     }
   }
   const std::size_t sending = std::min(size, stream.pending_bytes);
-  *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
   if (sending == stream.pending_bytes && stream.source_ended) *flags |= NGHTTP2_DATA_FLAG_EOF;
   return static_cast<ssize_t>(sending);
 }
@@ -91,36 +101,42 @@ ssize_t H2Server::Session::ReadBody(nghttp2_session*, std::int32_t /*stream_id*/
 int H2Server::Session::SendData(nghttp2_session*, nghttp2_frame*, const std::uint8_t* frame_header,
                                 std::size_t size, nghttp2_data_source* source, void* user) {
   auto& self = *static_cast<Session*>(user);
-  if (self.out_ == nullptr || self.out_->size() >= self.out_limit_) return NGHTTP2_ERR_WOULDBLOCK;
   auto& stream = *static_cast<Stream*>(source->ptr);
-  if (size > 0) {
-    self.idle_frames_ = 0;
-    self.idle_bytes_ = 0;
+  if (self.settling_) {
+    stream.owed -= size;
+    self.owed_ -= size;
+    return 0;
   }
-  self.out_->AddBytes(AsText(Bytes(frame_header, 9)));
+  if (self.out_ == nullptr || self.out_->size() >= self.out_limit_) return NGHTTP2_ERR_WOULDBLOCK;
+  self.AddFrame(stream, AsText(Bytes(frame_header, kFrameHeader)), size);
+  if (stream.pending.empty()) SliceList().swap(stream.pending);
+  return 0;
+}
+
+// `size` of the pending bytes.
+void H2Server::Session::AddFrame(Stream& stream, std::string_view header, std::size_t size) {
+  if (size > 0) {
+    idle_frames_ = 0;
+    idle_bytes_ = 0;
+  }
+  out_->AddBytes(header);
   while (size > 0) {
     SharedSlice& slice = stream.pending[stream.pending_first];
     const std::size_t taken = std::min(size, slice.bytes.size());
     if (taken == slice.bytes.size()) {
-      self.out_->AddSlice(std::move(slice));
+      out_->AddSlice(std::move(slice));
       ++stream.pending_first;
     } else {
-      self.out_->AddSlice({slice.owner, slice.bytes.substr(0, taken)});
+      out_->AddSlice({slice.owner, slice.bytes.substr(0, taken)});
       slice.bytes.remove_prefix(taken);
     }
     size -= taken;
     stream.pending_bytes -= taken;
   }
   if (stream.pending_bytes == 0) {
-    // Room for a small message stays.
-    if (stream.pending.capacity() > kKeptSlices) {
-      SliceList().swap(stream.pending);
-    } else {
-      stream.pending.clear();
-    }
+    stream.pending.clear();
     stream.pending_first = 0;
   }
-  return 0;
 }
 
 int H2Server::Session::OnFrameSent(nghttp2_session* session, const nghttp2_frame* frame,
@@ -134,38 +150,122 @@ int H2Server::Session::OnFrameSent(nghttp2_session* session, const nghttp2_frame
   return 0;
 }
 
-void H2Server::Session::Prefetch() const {
-  // Some 2 KiB, of which sending reads the queues and windows here and there.
-  constexpr std::size_t kEngineBytes = 2048;
-  core::Prefetch(session_, kEngineBytes);
+// --- past the engine ---
+//
+// A body that waits (a map stream between two messages) is a deferred item in nghttp2.
+// Telling thousands of such streams one small message each would walk through as many
+// engines that are in no cache, for a frame of nine bytes. While the engine is idle the
+// frame is made here instead. nghttp2 must count it in its flow-control windows, so
+// what was sent past it is owed; before the engine is used for anything else, and thus
+// before it could notice, Settle lets it send frames of as many bytes that are not put
+// out.
+
+nghttp2_session* H2Server::Session::Engine() {
+  Settle();
+  idle_ = false;
+  ++engine_used_;
+  return session_;
+}
+
+void H2Server::Session::Settle() {
+  if (owed_ == 0) return;
+  settling_ = true;
+  for (const auto& stream : streams_) {
+    if (stream->owed > 0) nghttp2_session_resume_data(session_, stream->id);
+  }
+  // The engine was idle: nothing but these frames comes, and none of them has bytes.
+  const std::uint8_t* data = nullptr;
+  const ssize_t taken = nghttp2_session_mem_send(session_, &data);
+  settling_ = false;
+  if (taken != 0 || owed_ != 0) failed_ = true;
+}
+
+std::size_t H2Server::Session::Window(Stream& stream) {
+  if (window_at_ != engine_used_) {
+    window_at_ = engine_used_;
+    window_ = static_cast<std::size_t>(nghttp2_session_get_remote_window_size(session_));
+  }
+  if (stream.window_at != engine_used_) {
+    stream.window_at = engine_used_;
+    stream.window = static_cast<std::size_t>(
+        nghttp2_session_get_stream_remote_window_size(session_, stream.id));
+  }
+  return std::min(window_ - std::min(window_, owed_),
+                  stream.window - std::min(stream.window, stream.owed));
+}
+
+void H2Server::Session::SendDirect(Stream& stream) {
+  while (out_->size() < out_limit_) {
+    const std::size_t size = std::min(Window(stream), kFrameMax);
+    if (size == 0) break;
+    // Quiet streams keep no list of their own.
+    stream.pending.swap(out_->spare());
+    const BodySource::Status status = Pull(stream, size);
+    // The source may have made the engine busy, or ended the body.
+    if (!idle_ || stream.source_ended) break;
+    const std::size_t pulled = stream.pending_bytes;
+    if (pulled > 0) {
+      std::array<std::uint8_t, kFrameHeader> header{};
+      StoreBe24(header.data(), static_cast<std::uint32_t>(pulled));
+      header[3] = NGHTTP2_DATA;
+      StoreBe32(header.data() + 5, static_cast<std::uint32_t>(stream.id));
+      AddFrame(stream, AsText(header), pulled);
+      stream.owed += pulled;
+      owed_ += pulled;
+    }
+    stream.pending.swap(out_->spare());
+    if (status == BodySource::Status::kWait) return;
+    if (pulled == 0) break;
+  }
+  Resume(stream);
+}
+
+void H2Server::Session::Resume(Stream& stream) {
+  stream.waiting = false;
+  nghttp2_session_resume_data(Engine(), stream.id);
+}
+
+Result<> H2Server::Session::RunEngine() {
+  while (out_->size() < out_limit_) {
+    const std::uint8_t* data = nullptr;
+    const ssize_t taken = nghttp2_session_mem_send(session_, &data);
+    if (taken < 0) {
+      failed_ = true;
+      return std::unexpected<Error>(EngineError(taken));
+    }
+    if (taken == 0) {
+      // Also when SendData found no room left.
+      idle_ = out_->size() < out_limit_;
+      break;
+    }
+    out_->AddBytes(AsText(Bytes(data, static_cast<std::size_t>(taken))));
+  }
+  finished_ = EngineFinished();
+  return {};
 }
 
 Result<> H2Server::Session::TakeOutput(std::size_t max, OutputPieces& out) {
   if (failed_) return Fail(ErrorCode::kClosed, "HTTP/2: the session has ended");
-  // Resuming calls nobody back, so nothing is woken meanwhile.
-  for (const std::int32_t id : woken_) {
-    Stream* stream = Find(id);
-    if (stream == nullptr) continue;
-    stream->woken = false;
-    if (!std::exchange(stream->waiting, false)) continue;
-    nghttp2_session_resume_data(session_, id);
-  }
-  woken_.clear();
   out_ = &out;
   out_limit_ = max;
-  ssize_t taken = 0;
-  while (out.size() < max) {
-    const std::uint8_t* data = nullptr;
-    taken = nghttp2_session_mem_send(session_, &data);
-    if (taken <= 0) break;
-    out.AddBytes(AsText(Bytes(data, static_cast<std::size_t>(taken))));
+  // Sources may wake more meanwhile, which are for the next time.
+  taking_ = std::exchange(woken_, nullptr);
+  while (taking_ != nullptr) {
+    Stream& stream = *taking_;
+    taking_ = std::exchange(stream.next_woken, nullptr);
+    stream.woken = false;
+    if (!stream.waiting) continue;
+    if (idle_) {
+      SendDirect(stream);
+    } else {
+      Resume(stream);
+    }
   }
+  Result<> result;
+  if (!idle_) result = RunEngine();
   out_ = nullptr;
-  if (taken < 0) {
-    failed_ = true;
-    return std::unexpected<Error>(EngineError(taken));
-  }
-  return {};
+  if (result && failed_) result = std::unexpected<Error>(NotSettled());
+  return result;
 }
 
 }  // namespace ringscale::core::http

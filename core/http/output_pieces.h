@@ -31,6 +31,9 @@ class OutputPieces {
     slices_.push_back(std::move(slice));
   }
 
+  // A list for slices on their way to AddSlice; empty between uses.
+  [[nodiscard]] SliceList& spare() { return spare_; }
+
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] bool empty() const { return size_ == 0; }
 
@@ -64,6 +67,7 @@ class OutputPieces {
   SliceList slices_;
   std::vector<Piece> pieces_;
   std::vector<std::string_view> views_;
+  SliceList spare_;
   std::size_t size_ = 0;
 };
 

@@ -125,6 +125,11 @@ class H2Client {
   void Reset(std::int32_t stream) {
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream, NGHTTP2_CANCEL);
   }
+  // Window for bytes that have come; stream 0 is the connection.
+  void GiveBack(std::int32_t stream, std::size_t bytes) {
+    nghttp2_submit_window_update(session_, NGHTTP2_FLAG_NONE, stream,
+                                 static_cast<std::int32_t>(bytes));
+  }
   void Ping() { nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr); }
 
   std::string TakeOutput() {
