@@ -1,7 +1,7 @@
 // The map fan-out (see map_service.h). Control thread only.
 //
 // How a change reaches 10,000 streams cheaply: the registry tells it (OnChange),
-// PeerIndex notes what changed when, and a tick later every idle stream that lags
+// PeerIndex notes what changed when, and at the next tick every idle stream that lags
 // gets the delta of its audience since its position, rendered and compressed once
 // for all streams at that position. Streams that are still taking something are
 // left alone: when done they get one delta for all they missed.
