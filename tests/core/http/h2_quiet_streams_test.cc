@@ -58,6 +58,7 @@ TEST_F(H2Quiet, EveryByteArrivesWithinTheWindows) {
     constexpr std::size_t kStreams = 3;
     std::vector<Source::Shared> sources(kStreams);
     std::vector<std::int32_t> ids;
+    ids.reserve(kStreams);
     std::vector<std::string> expected(kStreams);
     std::size_t opened = 0;
     own_handler.on_request = [&](const H2Request& request) {
