@@ -191,6 +191,7 @@ void MapServiceImpl::SwitchAudience(StreamImpl& stream, const Node& viewer) {
 }
 
 OutputPtr MapServiceImpl::NextOutput(StreamImpl& stream) {
+  if (HasNothingFor(stream)) return nullptr;
   OutputPtr output;
   switch (stream.phase_) {
     case Phase::kEnded:

@@ -39,6 +39,7 @@ class H2Server::Session {
   [[nodiscard]] bool established() const { return established_; }
 
  private:
+  // What Stream::Prefetch takes of the session, and of whoever owns it.
   static constexpr std::size_t kHotBytes = 128;
   static constexpr std::size_t kHandlerBytes = 256;
 
